@@ -1,0 +1,52 @@
+# Everything here starts from nothing but python3, make and git.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+COUNT ?= 2000
+SEED ?= 1
+KILLS ?= 500
+# Most of the fault tests' time is waiting, so two run beside each other.
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench chaos clean
+
+help: ## Show this help
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "python3 is needed: install Python 3.11 or newer" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY) ## Deliver webhooks while workers are killed [EVENTS=file.jsonl] [STOCK=1]
+	@$(BIN)/python -m examples.webhooks --count $(COUNT) --seed $(SEED) \
+		$(if $(EVENTS),--events $(EVENTS)) $(if $(STOCK),--stock)
+
+check: $(READY) ## Lint, format, types, import floors, file sizes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	$(BIN)/python -m tests.sizes
+
+test: check ## All checks and all tests, on every Redis this machine has, with coverage
+	$(BIN)/python -m tests.leftovers --before
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+	$(BIN)/python -m tests.leftovers --after
+
+bench: $(READY) ## Measure against stock Celery in the same run
+	$(BIN)/python -m benchmarks $(ARGS)
+
+chaos: $(READY) ## The long fault test [KILLS=500] [SEED=1]; goes on where it stopped
+	$(BIN)/python -m tests.faults.chaos --kills $(KILLS) --seed $(SEED) $(ARGS)
+
+clean: ## Remove what make made
+	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache

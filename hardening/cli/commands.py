@@ -1,0 +1,31 @@
+"""The group of commands that ``celery`` finds by its entry point."""
+
+from __future__ import annotations
+
+import click
+from celery.bin.base import handle_preload_options
+
+from hardening.cli.config import config
+from hardening.cli.detach import detach
+from hardening.cli.status import status
+from hardening.cli.verify import verify
+
+__all__ = ["hardening"]
+
+
+@click.group()
+@click.pass_context
+@handle_preload_options
+def hardening(ctx: click.Context) -> None:
+    """Ask a hardened deployment how it is, or leave it.
+
+    \b
+    Exit codes:
+      0  done; for verify: the ledger balances
+      1  failed or refused; for verify: the ledger does not balance
+      2  called in a way that makes no sense
+    """  # noqa: D301 - click wants the control character itself
+
+
+for _command in (status, verify, config, detach):
+    hardening.add_command(_command)

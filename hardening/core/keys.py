@@ -1,0 +1,179 @@
+"""Every key in Redis, as functions of the prefix.
+
+Queue lists keep kombu's own names, so that stock Celery shares them. Everything else
+begins with the prefix, so that two apps with different prefixes never meet. Scripts get
+their fixed keys from here; keys that depend on data *inside* Redis (the list that an entry
+came from, the receipt of a message) are built in ``scripts/lib`` from the same pattern, which
+is why this library needs one Redis and not a Redis Cluster, as Celery itself does.
+
+    ==============================  =======  ==================================================
+    key                             type     holds
+    ==============================  =======  ==================================================
+    {p}:inflight:{consumer}         hash     seq -> list and raw message a consumer has taken
+    {p}:started:{consumer}          hash     seq -> ms at which it was begun
+    {p}:leases                      zset     live consumer -> expiry, ms
+    {p}:dead                        zset     consumer whose lease ran out -> ms; being recovered
+    {p}:members                     hash     consumer -> JSON: host, pid
+    {p}:seq                         string   the last seq given out
+    {p}:queues                      set      names of queues the ledger covers
+    {p}:bell:{queue}                list     doorbell, at most one token
+    {p}:scheduled                   zset     message id -> due, ms
+    {p}:scheduled:messages          hash     message id -> list and raw message
+    {p}:crashes                     hash     message id -> crashes so far
+    {p}:delivery:{receipt}          hash     the state of a supervised message
+    {p}:changes:{receipt}           stream   its new states, while somebody waits for them
+    {p}:idempotency:{digest}        string   the receipt of the one message that has an idempotency key
+    {p}:flushing:{spool}            set      message ids that Redis has and a spool has not yet forgotten
+    {p}:dlq                         stream   dead letters
+    {p}:dlq:groups                  hash     group -> when it was first seen, and what its letters share
+    {p}:dlq:group:{group}           stream   ids of the dead letters of a group
+    {p}:dlq:queues                  set      queues from which dead letters came
+    {p}:dlq:retry                   zset     dead letter -> when it is retried, ms
+    {p}:dlq:planned                 string   the last dead letter whose retry was decided
+    {p}:dlq:turn                    string   the keeper whose turn it is, for a while
+    {p}:counters                    hash     the ledger, and statistics
+    ==============================  =======  ==================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["PRIORITY_SEPARATOR", "PRIORITY_STEPS", "UNACKED", "UNACKED_INDEX", "Keys", "list_of", "queue_of"]
+
+#: kombu's separator between a queue's name and its priority step.
+PRIORITY_SEPARATOR = "\x06\x16"
+#: kombu's priority steps; each is a list of its own.
+PRIORITY_STEPS = (0, 3, 6, 9)
+#: What stock workers took and have not acknowledged, and when they took it; kombu's names.
+UNACKED = "unacked"
+UNACKED_INDEX = "unacked_index"
+
+
+def list_of(queue: str, priority: int) -> str:
+    """The list of a queue that holds messages of a priority, as kombu chooses it."""
+    step = max(step for step in PRIORITY_STEPS if step <= max(priority, 0))
+    return f"{queue}{PRIORITY_SEPARATOR}{step}" if step else queue
+
+
+def queue_of(list_key: str) -> str:
+    """The queue to which a list belongs (priority steps are lists of their own)."""
+    return list_key.split(PRIORITY_SEPARATOR, 1)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """All keys of one deployment.
+
+    Args:
+        prefix: what every key begins with.
+    """
+
+    prefix: str = "hardening"
+
+    def inflight(self, consumer: str) -> str:
+        """What a consumer took and has not settled."""
+        return f"{self.prefix}:inflight:{consumer}"
+
+    def started(self, consumer: str) -> str:
+        """What a consumer has begun: who is charged for a crash."""
+        return f"{self.prefix}:started:{consumer}"
+
+    def bell(self, queue: str) -> str:
+        """The doorbell of a queue."""
+        return f"{self.prefix}:bell:{queue}"
+
+    def delivery(self, receipt: str) -> str:
+        """The state of a supervised message."""
+        return f"{self.prefix}:delivery:{receipt}"
+
+    def changes(self, receipt: str) -> str:
+        """Tells those who wait for a supervised message of its new states."""
+        return f"{self.prefix}:changes:{receipt}"
+
+    def idempotency(self, digest: str) -> str:
+        """Which receipt has an idempotency key, of which this is the digest."""
+        return f"{self.prefix}:idempotency:{digest}"
+
+    def flushing(self, spool: str) -> str:
+        """What Redis has and a spool has not yet forgotten: at most one batch."""
+        return f"{self.prefix}:flushing:{spool}"
+
+    @property
+    def leases(self) -> str:
+        """Who is alive."""
+        return f"{self.prefix}:leases"
+
+    @property
+    def dead(self) -> str:
+        """Whose lease ran out and whose messages are being moved back."""
+        return f"{self.prefix}:dead"
+
+    @property
+    def members(self) -> str:
+        """What each consumer says of itself."""
+        return f"{self.prefix}:members"
+
+    @property
+    def seq(self) -> str:
+        """The sequence that numbers every take."""
+        return f"{self.prefix}:seq"
+
+    @property
+    def queues(self) -> str:
+        """The queues the ledger covers."""
+        return f"{self.prefix}:queues"
+
+    @property
+    def scheduled(self) -> str:
+        """Due times of scheduled messages."""
+        return f"{self.prefix}:scheduled"
+
+    @property
+    def scheduled_messages(self) -> str:
+        """The scheduled messages themselves."""
+        return f"{self.prefix}:scheduled:messages"
+
+    @property
+    def crashes(self) -> str:
+        """Crash counts."""
+        return f"{self.prefix}:crashes"
+
+    @property
+    def dlq(self) -> str:
+        """The dead-letter queue."""
+        return f"{self.prefix}:dlq"
+
+    @property
+    def dlq_groups(self) -> str:
+        """The groups of dead letters: what an operator would call one problem each."""
+        return f"{self.prefix}:dlq:groups"
+
+    def dlq_group(self, group: str) -> str:
+        """The dead letters of one group, by id."""
+        return f"{self.prefix}:dlq:group:{group}"
+
+    @property
+    def dlq_queues(self) -> str:
+        """Queues from which dead letters came."""
+        return f"{self.prefix}:dlq:queues"
+
+    @property
+    def dlq_retry(self) -> str:
+        """When dead letters are retried."""
+        return f"{self.prefix}:dlq:retry"
+
+    @property
+    def dlq_planned(self) -> str:
+        """Up to which dead letter it has been decided whether to retry."""
+        return f"{self.prefix}:dlq:planned"
+
+    @property
+    def dlq_turn(self) -> str:
+        """Whose turn it is to keep the dead letters."""
+        return f"{self.prefix}:dlq:turn"
+
+    @property
+    def counters(self) -> str:
+        """The ledger."""
+        return f"{self.prefix}:counters"

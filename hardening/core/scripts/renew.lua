@@ -1,0 +1,10 @@
+-- uses: clock
+-- Renews a lease. Works on a full Redis: the first write only frees memory.
+-- KEYS: leases, members
+-- ARGV: consumer, ttl_ms, 1 to join, what the member says of itself
+-- returns: 1 renewed, -1 the lease was taken away
+redis.call('ZREM', KEYS[1], '')
+if ARGV[3] ~= '1' and not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return -1 end
+redis.call('ZADD', KEYS[1], now_ms() + tonumber(ARGV[2]), ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[4])
+return 1

@@ -1,0 +1,206 @@
+"""One typed object for every setting.
+
+Read from ``app.conf`` under ``hardening_*`` and from the environment under ``HARDENING_*``; the
+environment wins, as an operator's word does over a developer's. Unknown names fail with the near one, and all
+faults are told at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from hardening.core.errors import ConfigError
+from hardening.core.keys import Keys
+from hardening.core.redaction import SECRET_NAMES
+from hardening.core.retry_rules import RetryRule, read_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+__all__ = ["Settings"]
+
+_CONF = "hardening_"
+_ENV = "HARDENING_"
+#: Environment names that belong to other parts of the library.
+_FOREIGN_ENV = frozenset({"REDIS_SERVER"})
+#: The longest that anything may last: what is longer does not fit into Redis, or means "for ever".
+_YEAR_S = 31_536_000.0
+
+#: By setting: the name it was given under, and the value.
+_Given = dict[str, tuple[str, Any]]
+
+
+class Settings(BaseModel):
+    """Every setting, with its default and its risk. Times are seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: What every key in Redis begins with. Apps with different prefixes never meet; workers and
+    #: producers of one deployment must agree on it.
+    prefix: str = Field(default="hardening", pattern=r"^[A-Za-z0-9_.\-]{1,64}$")
+    #: How long a worker process may be silent before it counts as dead. Lower: faster recovery. Too
+    #: low: a stalled machine has its running tasks repeated elsewhere.
+    lease_ttl_s: float = Field(default=10.0, ge=1.0, le=3600.0)
+    #: How long an idle worker waits for its doorbell at most, which bounds how late it finds
+    #: messages of stock producers, who do not ring.
+    poll_interval_s: float = Field(default=1.0, gt=0.0, le=60.0)
+    #: After how many crashes of its process a message is buried.
+    max_crashes: int = Field(default=3, ge=1, le=1000)
+    #: How long a message waits after its second crash; doubled for each further one. The first time it
+    #: comes back at once.
+    crash_delay_s: float = Field(default=2.0, ge=0.0, le=3600.0)
+    #: How long a receipt is kept after its last change.
+    receipt_ttl_s: float = Field(default=86_400.0, ge=1.0, le=_YEAR_S)
+    #: How long an idempotency key is remembered by default. Too short: a send that is repeated later than that is
+    #: a second message. Longer: every key takes about 200 bytes of Redis for that time, and its receipt as well.
+    idempotency_window_s: float = Field(default=86_400.0, ge=0.001, le=_YEAR_S)
+    #: Soft time limit of tasks that have none.
+    soft_time_limit_s: float = Field(default=300.0, gt=0.0, le=_YEAR_S)
+    #: Hard time limit of tasks that have none. Must exceed the soft one.
+    time_limit_s: float = Field(default=360.0, gt=0.0, le=_YEAR_S)
+    #: How long a read or write on a socket to Redis may take.
+    socket_timeout_s: float = Field(default=5.0, gt=0.0, le=300.0)
+    #: How often a publication is tried again when Redis is away. Bounded: a producer fails, it never hangs.
+    publish_retries: int = Field(default=3, ge=0, le=100)
+    #: After how many connection failures in a row a process stops waiting for Redis with each send and probes it
+    #: now and then instead; sends then fail at once, or go to the spool. Too low: one hiccup does it.
+    publish_breaker_failures: int = Field(default=5, ge=1, le=1000)
+    #: Where messages are kept while Redis is away, as an absolute path on a local disk. Default: in
+    #: ``$XDG_STATE_HOME`` or ``~/.local/state``, under ``celery-hardening/<prefix>.spool``. On a disk that does
+    #: not outlive the machine or the container, neither does what it holds.
+    spool_path: str = Field(default="", pattern=r"^(|[/~][^\x00]{0,4000})$")
+    #: The most messages the spool keeps; further ones are refused with ``SpoolFull``.
+    spool_max_messages: int = Field(default=100_000, ge=1, le=100_000_000)
+    #: The most bytes of messages the spool keeps; its file is about a tenth larger.
+    spool_max_bytes: int = Field(default=268_435_456, ge=1024, le=1_099_511_627_776)
+    #: When dead letters are retried by themselves, by ``default``, ``reason:NAME``, ``queue:NAME`` or
+    #: ``task:PATTERN``, the last of which wins: ``{"default": {"base_s": 30, "factor": 2, "cap_s": 3600,
+    #: "attempts": 5}, "task:shop.*": {"attempts": 0}}``; what is left out is as in these defaults. The wait is
+    #: anything up to ``base_s * factor ** attempts so far``, at most ``cap_s``. What cannot heal by itself
+    #: (``crashed``, ``undecodable``, ``expired``, ``rejected``) is retried only where its reason is named. Risk: a
+    #: task that fails half-way is run again, as by any retry. In the environment: JSON.
+    dlq_retry: dict[str, RetryRule] = Field(default={})
+    #: How long a dead letter is kept. Older ones are trimmed, which is counted and told, never silent.
+    dlq_max_age_s: float = Field(default=1_209_600.0, ge=1.0, le=100 * _YEAR_S)
+    #: How many dead letters are kept; the oldest go first. A letter takes its message, its traceback (up to
+    #: 10,000 characters) and about 300 bytes of Redis.
+    dlq_max_entries: int = Field(default=100_000, ge=1, le=100_000_000)
+    #: A file of JSON lines to which dead letters are written before they are trimmed; empty: none. They are whole,
+    #: secrets included. While it cannot be written, nothing is trimmed. Each host writes its own.
+    dlq_archive: str = ""
+    #: Keys whose values are masked wherever dead letters or errors are shown, logged or exported, also as a word of
+    #: a longer key (``card`` masks ``card_number``), in any case. In the environment: with commas between. Risk:
+    #: what stands under another key, or is passed by position, is shown.
+    redact: tuple[str, ...] = SECRET_NAMES
+    #: The most messages one take may bring, whatever the prefetch count.
+    max_take: int = Field(default=500, ge=1, le=1000)
+
+    @classmethod
+    def load(
+        cls, conf: Mapping[str, Any], environ: Mapping[str, str] | None = None, *, namespace: str | None = None
+    ) -> Self:
+        """Reads the settings of an app.
+
+        Args:
+            conf: the app's configuration; only names with ``hardening_`` matter.
+            environ: the environment; default: the process's.
+            namespace: the app's, if it has one: ``CELERY`` also reads ``CELERY_HARDENING_PREFIX``, the way
+                Celery reads its own settings.
+
+        Raises:
+            ConfigError: with every fault found, not just the first.
+        """
+        given = {**_in_conf(conf, namespace), **_in_environ(os.environ if environ is None else environ)}
+        known = {name: value for name, (_, value) in given.items() if name in cls.model_fields}
+        faults = [_unknown(shown, name, cls.model_fields) for name, (shown, _) in given.items() if name not in known]
+        try:
+            settings = cls.model_validate(known)
+        except ValidationError as error:
+            invalid = {str(item["loc"][0]): _invalid(given, item) for item in error.errors()}
+            rest = cls.model_validate({name: value for name, value in known.items() if name not in invalid})
+            raise ConfigError([*faults, *invalid.values(), *_crossed(rest, invalid)]) from error
+        faults += _crossed(settings, ())
+        if faults:
+            raise ConfigError(faults)
+        return settings
+
+    @field_validator("dlq_retry", mode="before")
+    @classmethod
+    def _read_rules(cls, value: object) -> object:
+        return read_rules(value)
+
+    @field_validator("redact", mode="before")
+    @classmethod
+    def _read_names(cls, value: object) -> object:
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+    @property
+    def keys(self) -> Keys:
+        """The keys of this deployment."""
+        return Keys(self.prefix)
+
+    @property
+    def lease_ttl_ms(self) -> int:
+        """:attr:`lease_ttl_s` as Redis has it."""
+        return int(self.lease_ttl_s * 1000)
+
+    @property
+    def receipt_ttl_ms(self) -> int:
+        """:attr:`receipt_ttl_s` as Redis has it."""
+        return int(self.receipt_ttl_s * 1000)
+
+    @property
+    def dlq_max_age_ms(self) -> int:
+        """:attr:`dlq_max_age_s` as Redis has it."""
+        return int(self.dlq_max_age_s * 1000)
+
+    @property
+    def crash_delay_ms(self) -> int:
+        """:attr:`crash_delay_s` as Redis has it."""
+        return int(self.crash_delay_s * 1000)
+
+
+def _in_conf(conf: Mapping[str, Any], namespace: str | None) -> _Given:
+    """What an app's configuration says; where it says it twice, the later map of Celery's chain wins."""
+    prefixes = (f"{namespace.rstrip('_')}_{_CONF}".lower(), _CONF) if namespace else (_CONF,)
+    given = {}
+    for shown, value in conf.items():
+        for prefix in prefixes:
+            if str(shown).lower().startswith(prefix):
+                given[str(shown)[len(prefix) :].lower()] = (str(shown), value)
+                break
+    return given
+
+
+def _in_environ(environ: Mapping[str, str]) -> _Given:
+    return {
+        name[len(_ENV) :].lower(): (name, value)
+        for name, value in environ.items()
+        if name.startswith(_ENV) and name[len(_ENV) :] not in _FOREIGN_ENV
+    }
+
+
+def _crossed(settings: Settings, invalid: Collection[str]) -> list[str]:
+    """What is wrong between settings that are each right."""
+    soft_s, hard_s = settings.soft_time_limit_s, settings.time_limit_s
+    if hard_s > soft_s or "time_limit_s" in invalid or "soft_time_limit_s" in invalid:
+        return []
+    why = f"expected more than hardening_soft_time_limit_s, which is {soft_s:g}"
+    return [f"hardening_time_limit_s is {hard_s:g}, {why}"]
+
+
+def _unknown(shown: str, name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    if not near:
+        return f"unknown setting {shown}, known are: {', '.join(sorted(known))}"
+    near_name = shown[: len(shown) - len(name)] + (near[0].upper() if shown.isupper() else near[0])
+    return f"unknown setting {shown}, did you mean {near_name}?"
+
+
+def _invalid(given: _Given, item: Any) -> str:
+    shown, value = given[str(item["loc"][0])]
+    return f"{shown} is {value!r}: {item['msg'][0].lower()}{item['msg'][1:]}"

@@ -1,0 +1,97 @@
+"""Publishing so that replicas have it too: ``WAIT``, or ``WAITAOF`` where it must be on their disks.
+
+Both wait for the last write of *their own connection*, so publication and wait share one. After a repeat, which
+writes nothing, something is written first; or they would tell of replicas that have never seen the message.
+
+Guarantees: what is told to be on so many replicas was, at that moment.
+
+Does not guarantee: that a failover promotes one of them. ``min-replicas-to-write`` and Sentinel's choice are
+Redis's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hiredis import pack_command
+from redis.exceptions import ResponseError
+
+from hardening.core.errors import ConfigError
+from hardening.core.membership import boot_clock_s
+from hardening.core.scripts.calls import count_repeat
+from hardening.delivery.attempts import TRANSIENT
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from hardening.core.keys import Keys
+    from hardening.core.scripts import Call
+
+__all__ = ["Replication"]
+
+
+@dataclass(frozen=True, slots=True)
+class Replication:
+    """What is asked of the replicas of one publication.
+
+    Args:
+        replicas: how many must have it.
+        on_disk: whether they and the master must have it on disk.
+        until_s: by when, by the boot clock, in seconds.
+        keys: the deployment's.
+    """
+
+    replicas: int
+    on_disk: bool
+    until_s: float
+    keys: Keys
+
+    def run(self, call: Call, client: Redis) -> tuple[Any, int]:
+        """Publishes, and waits.
+
+        Returns:
+            The reply of the call, and how many replicas have it.
+
+        Raises:
+            redis.RedisError: the publication's.
+            ConfigError: the server cannot tell what is on disk.
+        """
+        pool: Any = client.connection_pool
+        connection = pool.get_connection()
+        try:
+            reply = call.run_on(connection)
+            try:
+                if reply != 1:
+                    count_repeat(self.keys).run_on(connection)
+                return reply, self.reached(connection)
+            except TRANSIENT:
+                return reply, 0
+        finally:
+            pool.release(connection)
+
+    def reached(self, connection: Any) -> int:
+        """How many replicas have what this connection wrote last: at least as many as are asked for, or time is up."""
+        longest_s = (connection.socket_timeout or 1.0) / 2
+        while True:
+            left_s = self.until_s - boot_clock_s()
+            reached = self._ask(connection, max(1, int(min(left_s, longest_s) * 1000)))
+            if reached >= self.replicas or left_s <= longest_s:
+                return reached
+
+    def _ask(self, connection: Any, wait_ms: int) -> int:
+        name = ("WAITAOF", 1) if self.on_disk else ("WAIT",)
+        connection.send_packed_command([pack_command((*name, self.replicas, wait_ms))], check_health=False)
+        try:
+            reply = connection.read_response()
+        except ResponseError as error:
+            if not self.on_disk:
+                raise
+            raise ConfigError(
+                "on_disk=True needs WAITAOF, of Redis 7.2 or newer with appendonly yes: "
+                f"{error}; the message is published"
+            ) from error
+        if not self.on_disk:
+            return int(reply)
+        on_master, on_replicas = map(int, reply)
+        return on_replicas if on_master else 0

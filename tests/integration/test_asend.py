@@ -1,0 +1,193 @@
+"""asupervised_send: the same from a coroutine, without holding up its loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from celery.signals import after_task_publish
+
+from hardening import asupervised_send
+from hardening.core.errors import BreakerOpen, PublishFailed
+from hardening.core.membership import boot_clock_s
+from hardening.core.scripts import Script
+from hardening.delivery.async_client import pool_of
+from hardening.delivery.fallback import fallback_of
+from tests.eventually import eventually
+from tests.faults.proxy import Proxy
+from tests.integration.spooling import AWAY, app_for, receipts
+from tests.integration.stage import Stage, State
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from celery import Celery
+
+    from hardening.core.embedded import EmbeddedRedis
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flushes are the test's to make."""
+    monkeypatch.setattr("hardening.delivery.flusher.Flusher.start", lambda _: None)
+
+
+@pytest.fixture
+def shop(server: EmbeddedRedis, prefix: str) -> Celery:
+    """An app on the stage's queue."""
+    return app_for(server.broker_url, prefix)
+
+
+def run(app: Celery, work: Coroutine[Any, Any, Any]) -> Any:
+    """Runs a coroutine in a loop of its own, and closes the app's connections in it."""
+
+    async def whole() -> Any:
+        try:
+            async with asyncio.timeout(60):
+                return await work
+        finally:
+            if app.conf.broker_url != AWAY:
+                await (await pool_of(app)).disconnect()
+
+    return asyncio.run(whole())
+
+
+def test_two_hundred_sends_at_once_are_two_hundred_messages(shop: Celery, stage: Stage) -> None:
+    """Each with its receipt, over no more connections than a loop may have."""
+
+    async def all_of_them() -> Any:
+        sent = await asyncio.gather(*(asupervised_send("add", (n,), app=shop, on_error="raise") for n in range(200)))
+        pool = await pool_of(shop)
+        return sent, len(pool._available_connections) + len(pool._in_use_connections)
+
+    sent, connections = run(shop, all_of_them())
+    state = stage.state()
+    assert sorted(state.queued["q"]) == sorted(receipt.id for receipt in sent)
+    assert state == State(queued={"q": state.queued["q"]}, rung={"q"})
+    assert connections <= 32
+    assert stage.ledger().counters == {"published": 200}
+
+
+def test_an_idempotency_key_and_options_mean_the_same(shop: Celery, stage: Stage) -> None:
+    """As for the other send."""
+
+    async def twice() -> Any:
+        sends = [asupervised_send("add", app=shop, idempotency_key="k", delay=3600) for _ in range(20)]
+        return await asyncio.gather(*sends)
+
+    sent = run(shop, twice())
+    assert len({receipt.id for receipt in sent}) == 1
+    assert stage.state() == State(scheduled=[sent[0].id], rung={"q"})
+    with pytest.raises(TypeError, match="did you mean queue"):
+        asyncio.run(asupervised_send("add", app=shop, que="x"))
+
+
+@pytest.mark.usefixtures("quiet")
+def test_while_redis_is_away_it_is_spooled(prefix: str) -> None:
+    """And told otherwise, where that was asked for; the breaker is that of all sends."""
+    app = app_for(AWAY, prefix)
+    receipt = run(app, asupervised_send("add", app=app, retries=1))
+    assert receipts(fallback_of(app).spool) == [receipt.id]
+    with pytest.raises(PublishFailed) as raised:
+        run(app, asupervised_send("add", app=app, retries=2, on_error="raise"))
+    assert raised.value.attempts == 3
+    with pytest.raises(PublishFailed) as raised:
+        run(app, asupervised_send("add", app=app, on_error="raise"))
+    assert isinstance(raised.value.__cause__, BreakerOpen)
+
+
+def test_a_redis_that_says_nothing_is_waited_for_in_time(own_server: EmbeddedRedis, prefix: str) -> None:
+    """And the loop goes on meanwhile."""
+    app = app_for(own_server.broker_url, prefix)
+
+    async def ticking() -> tuple[int, float]:
+        ticks, began_s = 0, boot_clock_s()
+        send = asyncio.create_task(asupervised_send("add", app=app, timeout=0.5, on_error="raise"))
+        while not send.done():
+            await asyncio.sleep(0.01)
+            ticks += 1
+        with pytest.raises(PublishFailed):
+            await send
+        return ticks, boot_clock_s() - began_s
+
+    os.kill(own_server.pid, signal.SIGSTOP)
+    try:
+        ticks, took_s = run(app, ticking())
+    finally:
+        os.kill(own_server.pid, signal.SIGCONT)
+    assert took_s < 3
+    assert ticks > 20
+
+
+def test_a_cancelled_send_leaves_no_answer_behind(own_server: EmbeddedRedis, prefix: str) -> None:
+    """The next send over the pool reads its own."""
+    app = app_for(own_server.broker_url, prefix)
+
+    async def cancelled() -> tuple[list[Any], list[Any]]:
+        await asupervised_send("warm", app=app, idempotency_key="warm")
+        os.kill(own_server.pid, signal.SIGSTOP)
+        try:
+            sends = [asyncio.create_task(asupervised_send("add", app=app, idempotency_key="k")) for _ in range(10)]
+            await asyncio.sleep(0.2)
+            for send in sends:
+                send.cancel()
+            ended = await asyncio.gather(*sends, return_exceptions=True)
+        finally:
+            os.kill(own_server.pid, signal.SIGCONT)
+        return ended, [await asupervised_send("next", app=app, on_error="raise") for _ in range(20)]
+
+    ended, after = run(app, cancelled())
+    assert [type(one) for one in ended] == [asyncio.CancelledError] * 10
+    assert len({receipt.id for receipt in after}) == 20
+    assert {receipt.details()["task"] for receipt in after} == {"next"}
+    with own_server.client() as client:
+        ledger = Stage(client, prefix).ledger()
+    assert ledger.counters["published"] in (21, 22)
+
+
+@pytest.mark.parametrize("after_reply", [True, False], ids=["reply-lost", "call-lost"])
+def test_a_retry_of_the_same_send_is_no_second_message(
+    server: EmbeddedRedis, stage: Stage, *, after_reply: bool
+) -> None:
+    """Whether the first attempt was heard or not."""
+    with Proxy(server.broker_url) as proxy:
+        app = app_for(proxy.url, stage.prefix)
+
+        async def both() -> Any:
+            warm = await asupervised_send("warm", app=app)
+            proxy.cut_when(Script.load("publish").sha.encode(), after_reply=after_reply)
+            return warm, await asupervised_send("add", app=app, on_error="raise")
+
+        warm, receipt = run(app, both())
+    assert stage.state() == State(queued={"q": [warm.id, receipt.id]}, rung={"q"})
+
+
+def test_who_listens_hears_of_it_after_the_publication(shop: Celery, stage: Stage) -> None:
+    """As from the other send."""
+    seen: list[int] = []
+
+    def after(**_: Any) -> None:
+        seen.append(stage.client.llen(stage.list_key()))
+
+    after_task_publish.connect(after)
+    try:
+        run(shop, asupervised_send("add", app=shop))
+    finally:
+        after_task_publish.disconnect(after)
+    assert seen == [1]
+
+
+def test_a_worker_can_confirm(shop: Celery, stage: Stage) -> None:
+    """While the loop goes on."""
+
+    async def confirmed() -> Any:
+        send = asyncio.create_task(asupervised_send("add", app=shop, confirm="claimed", on_error="raise"))
+        await asyncio.to_thread(eventually, lambda: stage.client.llen(stage.list_key()))
+        stage.take("w")
+        return await send
+
+    stage.join("w")
+    assert run(shop, confirmed()).status() == "claimed"

@@ -1,0 +1,130 @@
+"""Which connection a script runs over: the last one again, unless that is not to be trusted any more."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from redis import ConnectionPool, Redis
+
+from hardening.core.scripts.calls import watch
+from tests.conftest import SERVERS
+from tests.eventually import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hardening.core.embedded import EmbeddedRedis
+    from hardening.core.keys import Keys
+
+pytestmark = pytest.mark.skipif(not SERVERS, reason="no Redis server on this machine")
+
+
+@pytest.fixture
+def run(client: Redis, keys: Keys) -> Callable[[], None]:
+    """Runs a script that finds nothing."""
+    call = watch(keys, "nobody", 1)
+
+    def run() -> None:
+        assert call.run(client) == []
+
+    return run
+
+
+def _ids(client: Redis, server: EmbeddedRedis) -> set[str]:
+    """The server's ids of a client's connections."""
+    name = f"test-{id(client)}"
+    with server.client() as other:
+        return {each["id"] for each in other.client_list() if each["name"] == name}
+
+
+@pytest.fixture
+def client(server: EmbeddedRedis) -> Any:
+    """A client whose connections can be told from those of others."""
+    client = server.client()
+    client.connection_pool.connection_kwargs["client_name"] = f"test-{id(client)}"
+    yield client
+    client.close()
+
+
+def test_one_connection_serves_one_thread(
+    run: Callable[[], None], client: Redis, server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it is not asked of the pool each time."""
+    asked: list[Any] = []
+    get = ConnectionPool.get_connection
+
+    def counted(pool: Any) -> Any:
+        asked.append(pool)
+        return get(pool)
+
+    monkeypatch.setattr(ConnectionPool, "get_connection", counted)
+    for _ in range(10):
+        run()
+    assert len(asked) == 1
+    assert len(_ids(client, server)) == 1
+
+
+def test_a_connection_that_the_server_closed_is_not_used(
+    run: Callable[[], None], client: Redis, server: EmbeddedRedis
+) -> None:
+    """A restart, a timeout of the server, or an operator; nobody is troubled with it."""
+    run()
+    (first,) = _ids(client, server)
+    with server.client() as operator:
+        operator.client_kill_filter(_id=first)
+    eventually(lambda: not _ids(client, server))
+    run()
+    (second,) = _ids(client, server)
+    assert second != first
+
+
+def test_threads_do_not_share_a_connection(client: Redis, keys: Keys) -> None:
+    """Each gets its own answers."""
+    wrong, barrier = [], threading.Barrier(8)
+
+    def ask(name: str) -> None:
+        client.hset(keys.delivery(name), "name", name)
+        barrier.wait(10)
+        for _ in range(200):
+            reply = watch(keys, name, 1000).run(client)
+            if dict(zip(reply[1::2], reply[2::2], strict=True))[b"name"] != name.encode():
+                wrong.append(reply)
+
+    threads = [threading.Thread(target=ask, args=(f"n{number}",)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not wrong
+
+
+def test_a_forked_child_leaves_the_connection_to_its_parent(
+    run: Callable[[], None], client: Redis, server: EmbeddedRedis
+) -> None:
+    """Both would read each other's answers."""
+    run()
+    before = _ids(client, server)
+    child = os.fork()
+    if not child:
+        try:
+            run()
+            assert len(_ids(client, server)) == 2
+        except BaseException:  # noqa: BLE001 - whatever it is, it must not run the parent's tests
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    run()
+    assert _ids(client, server) == before
+
+
+def test_a_pool_that_may_have_few_connections_gets_each_back(server: EmbeddedRedis, keys: Keys) -> None:
+    """Others need them."""
+    pool = ConnectionPool.from_url(server.url, max_connections=1)
+    with Redis(connection_pool=pool) as client:
+        for _ in range(3):
+            assert watch(keys, "nobody", 1).run(client) == []
+            assert client.ping()
+    pool.disconnect()

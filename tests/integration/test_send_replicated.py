@@ -1,0 +1,128 @@
+"""confirm="replicated": the send returns when replicas have the message, and says how many do."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hardening import supervised_send
+from hardening.core.embedded import EmbeddedRedis
+from hardening.core.errors import ConfigError, NotReplicated
+from hardening.core.membership import boot_clock_s
+from hardening.core.scripts import Script
+from tests.eventually import eventually
+from tests.faults.proxy import Proxy
+from tests.integration.spooling import AWAY, app_for
+from tests.integration.stage import Stage, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from celery import Celery
+
+
+@pytest.fixture
+def master(binary: str) -> Iterator[EmbeddedRedis]:
+    """A Redis of this test's own."""
+    with EmbeddedRedis(server=binary, port=0) as running:
+        yield running
+
+
+@pytest.fixture
+def replica(binary: str, master: EmbeddedRedis) -> Iterator[EmbeddedRedis]:
+    """Its replica, in step."""
+    with EmbeddedRedis(server=binary, port=0) as running, running.client() as client, master.client() as asked:
+        client.execute_command("REPLICAOF", *master.broker_url.split("//")[1].split("/")[0].split(":"))
+        eventually(lambda: asked.execute_command("WAIT", 1, 100) == 1, 30)
+        yield running
+        os.kill(running.pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def shop(master: EmbeddedRedis, prefix: str) -> Celery:
+    """An app of the master."""
+    return app_for(master.broker_url, prefix)
+
+
+def test_what_replicas_have_is_told(shop: Celery, replica: EmbeddedRedis, prefix: str) -> None:
+    """And they do have it."""
+    receipt = supervised_send("add", app=shop, confirm="replicated", on_error="raise")
+    assert receipt.replicas == 1
+    with replica.client() as client:
+        assert Stage(client, prefix).state() == State(queued={"q": [receipt.id]}, rung={"q"})
+    assert supervised_send("add", app=shop).replicas is None
+
+
+@pytest.mark.parametrize("on_error", ["raise", "log", "ignore", "dead_letter"])
+def test_a_replica_that_does_not_answer_is_told_as_was_asked(
+    shop: Celery, master: EmbeddedRedis, replica: EmbeddedRedis, prefix: str, on_error: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    """Within the time of the send; the message is with Redis all the same, once."""
+    supervised_send("warm", app=shop, confirm="replicated", on_error="raise")
+    os.kill(replica.pid, signal.SIGSTOP)
+    began_s = boot_clock_s()
+    with caplog.at_level(logging.WARNING):
+        if on_error == "raise":
+            with pytest.raises(NotReplicated) as raised:
+                supervised_send("add", app=shop, confirm="replicated", timeout=0.4, on_error=on_error)
+            assert (raised.value.asked, raised.value.replicas) == (1, 0)
+        else:
+            receipt = supervised_send("add", app=shop, confirm="replicated", timeout=0.4, on_error=on_error)
+            assert (receipt.replicas, receipt.status()) == (0, "queued")
+    assert 0.3 < boot_clock_s() - began_s < 3
+    assert ["is on 0 replica(s), not 1" in text for text in caplog.messages] == [True] * (on_error == "log")
+    with master.client() as client:
+        assert Stage(client, prefix).ledger().counters == {"published": 2}
+
+
+def test_too_few_replicas_are_counted(shop: Celery, replica: EmbeddedRedis) -> None:
+    """The receipt says how far it got."""
+    assert replica.pid
+    receipt = supervised_send("add", app=shop, confirm="replicated", replicas=2, timeout=0.3)
+    assert receipt.replicas == 1
+
+
+def test_a_wait_may_be_longer_than_a_socket_is_patient(
+    master: EmbeddedRedis, replica: EmbeddedRedis, prefix: str
+) -> None:
+    """It asks again, on the same connection; a replica that comes back in time counts."""
+    import threading  # noqa: PLC0415
+
+    shop = app_for(master.broker_url, prefix, hardening_socket_timeout_s=0.5)
+    supervised_send("warm", app=shop, confirm="replicated", on_error="raise")
+    os.kill(replica.pid, signal.SIGSTOP)
+    waker = threading.Timer(1.2, os.kill, (replica.pid, signal.SIGCONT))
+    waker.start()
+    receipt = supervised_send("add", app=shop, confirm="replicated", timeout=20, on_error="raise")
+    waker.join()
+    assert receipt.replicas == 1
+
+
+def test_a_repeat_waits_for_the_first_attempt(master: EmbeddedRedis, replica: EmbeddedRedis, prefix: str) -> None:
+    """It writes nothing itself, and on a new connection there is nothing to wait for."""
+    with Proxy(master.broker_url) as proxy:
+        shop = app_for(proxy.url, prefix)
+        supervised_send("warm", app=shop, confirm="replicated", on_error="raise")
+        os.kill(replica.pid, signal.SIGSTOP)
+        proxy.cut_when(Script.load("publish").sha.encode(), after_reply=True)
+        receipt = supervised_send("add", app=shop, confirm="replicated", timeout=1)
+    assert receipt.replicas == 0
+    with master.client() as client:
+        assert Stage(client, prefix).ledger().counters == {"published": 2, "repeats": 1}
+
+
+def test_what_is_spooled_is_on_no_replica(prefix: str) -> None:
+    """Nobody can say how many will have it."""
+    receipt = supervised_send("add", app=app_for(AWAY, prefix), confirm="replicated", retries=0)
+    assert (receipt.replicas, receipt.status()) == (None, "spooled")
+
+
+def test_a_server_that_cannot_tell_what_is_on_disk_is_refused(shop: Celery) -> None:
+    """Only where that is asked for."""
+    with pytest.raises(ConfigError, match=r"on_disk=True needs WAITAOF, of Redis 7\.2"):
+        supervised_send("add", app=shop, confirm="replicated", on_disk=True)

@@ -1,0 +1,132 @@
+"""Errors: one tree, as it is drawn, with typed attributes and whole sentences."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+
+import pytest
+
+from hardening.core import errors
+from hardening.core.errors import (
+    BreakerOpen,
+    ConfigError,
+    ConfirmTimeout,
+    DeadLetterError,
+    DeliveryError,
+    EmbeddedRedisError,
+    EntryNotFound,
+    HardeningError,
+    HardeningWarning,
+    MessageDied,
+    NotReplicated,
+    PublishFailed,
+    ReceiptNotFound,
+    SendManyFailed,
+    SpoolError,
+    SpoolFull,
+)
+
+EXAMPLES: list[tuple[HardeningError, dict[str, object], str]] = [
+    (ConfigError("a is b"), {"faults": ("a is b",)}, "a is b"),
+    (ConfigError(["a is b"]), {"faults": ("a is b",)}, "a is b"),
+    (ConfigError(["a", "b"]), {"faults": ("a", "b")}, "2 faults in the configuration:\n  - a\n  - b"),
+    (EmbeddedRedisError("no server"), {}, "no server"),
+    (
+        BreakerOpen(5, 1.25),
+        {"failures": 5, "probe_in_s": 1.25},
+        "the breaker is open: Redis could not be reached 5 times in a row, the next probe is in 1.2 s",
+    ),
+    (
+        BreakerOpen(5, 0.0),
+        {"failures": 5, "probe_in_s": 0.0},
+        "the breaker is open: Redis could not be reached 5 times in a row, a probe is on its way",
+    ),
+    (SpoolError("/s", "is gone"), {"path": "/s"}, "the spool /s is gone"),
+    (
+        SpoolFull("/s", 7, 800, 90),
+        {"path": "/s", "messages": 7, "bytes": 800, "size": 90},
+        (
+            "the spool /s has no room for a message of 90 bytes: it has 7 messages of 800 bytes; wait for Redis, or "
+            "raise hardening_spool_max_messages or hardening_spool_max_bytes"
+        ),
+    ),
+    (
+        SendManyFailed("t", (), 3, ["r"]),
+        {"failures": (), "sent": 3, "receipts": ["r"]},
+        "0 message(s) of t were not sent, for the iterable raised; 3 were",
+    ),
+    (DeliveryError("r", "text"), {"receipt_id": "r"}, "text"),
+    (
+        PublishFailed("r", "shop.pay", 3, OSError("gone")),
+        {"receipt_id": "r", "attempts": 3},
+        "shop.pay[r] was not published after 3 attempt(s): OSError: gone",
+    ),
+    (
+        NotReplicated("r", 2, 1, 0.5),
+        {"receipt_id": "r", "asked": 2, "replicas": 1, "timeout_s": 0.5},
+        "message r is on 1 replica(s), not 2, after 0.5 s; Redis has it, and the receipt follows it",
+    ),
+    (
+        PublishFailed("r", "t", 1, OSError("gone"), SpoolError("/s", "is gone")),
+        {"receipt_id": "r", "attempts": 1},
+        "t[r] was not published after 1 attempt(s): OSError: gone; nor was it spooled: the spool /s is gone",
+    ),
+    (
+        ConfirmTimeout("r", "acked", "queued", 2.5),
+        {"receipt_id": "r", "awaited": "acked", "state": "queued", "timeout_s": 2.5},
+        "message r is queued, not acked, after 2.5 s; it is safe, the receipt follows it",
+    ),
+    (MessageDied("r", "crashed"), {"receipt_id": "r", "reason": "crashed"}, "message r is dead: crashed"),
+    (ReceiptNotFound("r"), {"receipt_id": "r"}, "no receipt r: never written, or expired"),
+    (DeadLetterError("text"), {}, "text"),
+    (EntryNotFound("1-1"), {"entry_id": "1-1"}, "no dead letter 1-1: replayed, purged or never there"),
+]
+
+
+def drawn() -> list[tuple[int, str]]:
+    """The tree in the docstring: depth and name, top down."""
+    lines = [line for line in str(errors.__doc__).splitlines() if "Error" in line or "\u2500\u2500 " in line]
+    names = [(line, next(word for word in line.split() if word.isalpha())) for line in lines]
+    return [((line.index(name) - 4) // 4, name) for line, name in names if name in errors.__all__]
+
+
+def real(root: type[BaseException] = HardeningError, depth: int = 0) -> list[tuple[int, str]]:
+    """The tree as it is."""
+    children = (one for one in root.__subclasses__() if one.__module__ == errors.__name__)
+    return [(depth, root.__name__), *(item for one in children for item in real(one, depth + 1))]
+
+
+def test_the_tree_is_as_it_is_drawn() -> None:
+    """A reader of the docstring need not read on."""
+    assert drawn() == real()
+
+
+def test_all_of_it_is_public() -> None:
+    """And nothing else is."""
+    defined = [name for name, one in inspect.getmembers(errors, inspect.isclass) if one.__module__ == errors.__name__]
+    assert sorted(errors.__all__) == sorted(defined) == sorted({name for _, name in real()} | {"HardeningWarning"})
+
+
+@pytest.mark.parametrize(("error", "attributes", "text"), EXAMPLES, ids=lambda value: type(value).__name__)
+def test_an_error_has_typed_attributes_and_says_what_they_mean(
+    error: HardeningError, attributes: dict[str, object], text: str
+) -> None:
+    """Programs read the one, people the other."""
+    assert vars(error) == attributes
+    assert str(error) == text
+
+
+@pytest.mark.parametrize(("error", "attributes", "text"), EXAMPLES, ids=lambda value: type(value).__name__)
+def test_an_error_survives_the_way_from_a_pool_process(
+    error: HardeningError, attributes: dict[str, object], text: str
+) -> None:
+    """Celery pickles what a task raises; what cannot be read back would hide what was wrong."""
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    assert (type(copy), vars(copy), str(copy)) == (type(error), attributes, text)
+
+
+def test_a_warning_is_the_users_to_filter() -> None:
+    """It is no error of ours."""
+    assert issubclass(HardeningWarning, UserWarning)
+    assert not issubclass(HardeningWarning, HardeningError)

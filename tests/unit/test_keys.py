@@ -1,0 +1,82 @@
+"""Keys: every one of them, and whose they are."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kombu.transport.redis import Channel
+
+from hardening.core import keys as keys_module
+from hardening.core.keys import PRIORITY_SEPARATOR, Keys, queue_of
+
+ALL = {
+    "{p}:inflight:{consumer}": Keys("p").inflight("c"),
+    "{p}:started:{consumer}": Keys("p").started("c"),
+    "{p}:leases": Keys("p").leases,
+    "{p}:dead": Keys("p").dead,
+    "{p}:members": Keys("p").members,
+    "{p}:seq": Keys("p").seq,
+    "{p}:queues": Keys("p").queues,
+    "{p}:bell:{queue}": Keys("p").bell("q"),
+    "{p}:scheduled": Keys("p").scheduled,
+    "{p}:scheduled:messages": Keys("p").scheduled_messages,
+    "{p}:crashes": Keys("p").crashes,
+    "{p}:delivery:{receipt}": Keys("p").delivery("r"),
+    "{p}:changes:{receipt}": Keys("p").changes("r"),
+    "{p}:idempotency:{digest}": Keys("p").idempotency("d"),
+    "{p}:flushing:{spool}": Keys("p").flushing("s"),
+    "{p}:dlq": Keys("p").dlq,
+    "{p}:dlq:groups": Keys("p").dlq_groups,
+    "{p}:dlq:group:{group}": Keys("p").dlq_group("g"),
+    "{p}:dlq:queues": Keys("p").dlq_queues,
+    "{p}:dlq:retry": Keys("p").dlq_retry,
+    "{p}:dlq:planned": Keys("p").dlq_planned,
+    "{p}:dlq:turn": Keys("p").dlq_turn,
+    "{p}:counters": Keys("p").counters,
+}
+
+
+def test_keys_are_named_as_documented() -> None:
+    """The table at the head of the module is complete and right."""
+    documented = [line.split()[0] for line in str(keys_module.__doc__).splitlines() if line.strip().startswith("{p}")]
+    assert documented == list(ALL)
+    values = {"p": "p", "consumer": "c", "queue": "q", "receipt": "r", "spool": "s", "group": "g", "digest": "d"}
+    assert [name.format_map(values) for name in ALL] == list(ALL.values())
+
+
+def test_no_key_is_another() -> None:
+    """Nor is a property of the class missing in the table."""
+    assert len(set(ALL.values())) == len(ALL)
+    public = [name for name in vars(Keys) if not name.startswith("_") and name != "prefix"]
+    assert len(public) == len(ALL)
+
+
+@pytest.mark.parametrize("key", ALL.values(), ids=ALL.keys())
+def test_every_key_begins_with_the_prefix(key: str) -> None:
+    """So that two apps with different prefixes never meet."""
+    assert key.startswith("p:")
+
+
+def test_the_default_prefix_is_that_of_the_settings() -> None:
+    """One word in two places."""
+    assert Keys() == Keys("hardening")
+
+
+def test_keys_do_not_change() -> None:
+    """They are shared by everything that belongs to a deployment."""
+    with pytest.raises(FrozenInstanceError):
+        Keys("p").prefix = "q"  # type: ignore[misc]
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\x06\x16")), st.sampled_from([0, 3, 6, 9]))
+def test_the_queue_of_a_list_is_found(queue: str, step: int) -> None:
+    """Whatever its name, if it has no separator in it."""
+    assert queue_of(f"{queue}{PRIORITY_SEPARATOR}{step}" if step else queue) == queue
+
+
+def test_the_separator_is_kombus() -> None:
+    """Stock Celery shares the lists."""
+    assert Channel.sep == PRIORITY_SEPARATOR

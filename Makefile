@@ -8,7 +8,7 @@ COUNT ?= 2000
 SEED ?= 1
 KILLS ?= 500
 # Most of the fault tests' time is waiting, so two run beside each other.
-JOBS ?= 2
+JOBS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench chaos clean

@@ -64,6 +64,15 @@ def work(key: str, seconds: float = 0.0) -> None:
 
 
 @app.task
+def gated(key: str) -> None:
+    """Begins, and ends when the ledger says that the gate is open."""
+    _note("began", key)
+    while not ledger(os.getpid()).exists(f"{os.environ['FAULTS_PREFIX']}:gate"):
+        threading.Event().wait(0.02)
+    _note("done", key)
+
+
+@app.task
 def sockets(key: str) -> None:
     """Publishes both ways, then says what this process's connections to the broker and its Sentinels are like."""
     work.delay(f"{key} plain")

@@ -50,26 +50,35 @@ def test_a_worker_frozen_for_three_leases_repeats_only_what_it_ran(rig: Rig, poo
 def test_a_worker_that_wakes_begins_nothing_before_redis_has_renewed_its_lease(
     rig: Rig, pool: str, concurrency: int
 ) -> None:
-    """Its connections are well, but nobody has told it yet that it was declared dead: its own clock has to."""
-    keys = [f"k{number}" for number in range(40)]
+    """Its connections are well, but nobody has told it yet that it was declared dead: its own clock has to.
+
+    All its places are taken when it freezes. A place that is free might be on its way to a task that Redis knows as
+    begun, and that one would run: it counts among those that were running.
+    """
+    running = [f"running{number}" for number in range(concurrency)]
+    waiting = [f"waiting{number}" for number in range(40)]
     producer = rig.producer()
     with Proxy(rig.broker) as proxy:
         frozen = rig.ready(rig.start(pool, concurrency, broker=proxy.url, faults_socket_s="30"))
-        rig.send(producer, "work", keys, 0.1)
-        rig.await_progress(5)
+        rig.send(producer, "gated", running)
+        eventually(lambda: len(rig.count("began")) == concurrency, 20)
+        rig.send(producer, "work", waiting, 0.02)
+        eventually(lambda: rig.read().inflight > concurrency, 20)
         frozen.send(signal.SIGSTOP)
+        rig.ledger.set(f"{rig.prefix}:gate", 1)
         rig.ready(rig.start(pool, concurrency))
-        rig.await_done(keys)
+        rig.await_done(running + waiting)
         rig.settled()
         began = rig.count("began")
+        assert began == {**dict.fromkeys(running, 2), **dict.fromkeys(waiting, 1)}
         proxy.hold(Script.load("renew").sha.encode())
         frozen.send(signal.SIGCONT)
-        eventually(lambda: proxy.held)
+        eventually(lambda: proxy.held, 20)
         assert rig.stays(lambda: rig.count("began") == began, 1.5), rig.count("began") - began
         proxy.release()
         fresh = [f"again{number}" for number in range(10)]
         rig.send(producer, "work", fresh, 0.01)
-        rig.await_done(keys + fresh)
+        rig.await_done(running + waiting + fresh)
         assert rig.count("began") == {**began, **dict.fromkeys(fresh, 1)}
         assert frozen.process.poll() is None
         rig.settled()

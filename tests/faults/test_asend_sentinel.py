@@ -57,7 +57,8 @@ def guarded(binary: str, **config: str) -> Iterator[tuple[EmbeddedRedis, Redis]]
 @pytest.mark.one_server
 def test_a_failover_is_outlived(binary: str, tmp_path: Path, prefix: str) -> None:
     """What is sent meanwhile is with the replica that was promoted, once; Redis and Sentinel ask for passwords."""
-    with guarded(binary) as (master, first), guarded(binary) as (replica, second):
+    delay = {"repl-diskless-sync-delay": "0"}
+    with guarded(binary, **delay) as (master, first), guarded(binary) as (replica, second):
         second.replicaof("127.0.0.1", str(port_of(master)))
         eventually(lambda: first.wait(1, 100) == 1, 30)
         with sentinel_of(binary, port_of(master), tmp_path, password=PASSWORD) as url:

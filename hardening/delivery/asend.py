@@ -56,7 +56,8 @@ async def asupervised_send(  # noqa: PLR0913 - as many as for supervised_send
 
     Cancelled, it may have published or not; nobody waits for the answer any more, and its connection is closed.
 
-    Args, returns and raises as ``supervised_send``; the broker must not be behind Sentinel (``ConfigError``).
+    Args, returns and raises as ``supervised_send``; besides ``ConfigError`` where TLS is to check what an event
+    loop's connections cannot (OCSP).
     """
     said: dict[str, Any] = {"idempotency_key": idempotency_key, "idempotency_window": idempotency_window}
     terms = Terms(confirm, timeout, retries, on_error, publish_options.pop("replicas", 1))

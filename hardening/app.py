@@ -11,6 +11,7 @@ from hardening.core import telemetry
 from hardening.core.deployment import is_hardened, set_settings
 from hardening.core.errors import ConfigError, HardeningWarning
 from hardening.core.settings import Settings
+from hardening.core.travel import let_travel
 from hardening.overrides import conf_for, dangers_in, overridden_in
 from hardening.transport.producers import speed_up
 from hardening.transport.transport import Connection
@@ -67,6 +68,7 @@ def harden(app: Celery) -> Celery:
     }
     app.amqp.Connection = Connection
     speed_up(app.amqp)
+    let_travel(app.amqp)
     app.steps["worker"].add(BeginStep)
     app.steps["worker"].add(KeepStep)
     app.steps["consumer"].add(BookStep)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hardening.app import harden
+    from hardening.context import breadcrumb, error_context
     from hardening.core.errors import HardeningError
     from hardening.delivery import DeliveryStatus, Receipt, asupervised_send, send_many, stream_many, supervised_send
 
@@ -23,6 +24,8 @@ __all__ = [
     "HardeningError",
     "Receipt",
     "asupervised_send",
+    "breadcrumb",
+    "error_context",
     "harden",
     "send_many",
     "stream_many",
@@ -34,6 +37,8 @@ _HOMES = {
     "HardeningError": "hardening.core.errors",
     "Receipt": "hardening.delivery",
     "asupervised_send": "hardening.delivery",
+    "breadcrumb": "hardening.context",
+    "error_context": "hardening.context",
     "harden": "hardening.app",
     "send_many": "hardening.delivery",
     "stream_many": "hardening.delivery",

@@ -141,7 +141,7 @@ def as_text(entry: Entry, now: datetime, redactor: Redactor) -> Iterator[str]:
         yield from _block("traceback", blocks["traceback"])
     if content["context"]:
         yield "context"
-        yield from (f"{_INDENT}{one_line(line)}" for line in _context_lines(content["context"]))
+        yield from (f"{_INDENT}{line}" for line in _context_lines(content["context"]))
         content["headers"] = {name: value for name, value in content["headers"].items() if name != HEADER}
     for name, value in (("metadata", blocks["metadata"]), ("headers", content["headers"])):
         if value:
@@ -156,14 +156,14 @@ def as_text(entry: Entry, now: datetime, redactor: Redactor) -> Iterator[str]:
 def _context_lines(context: dict[str, Any]) -> Iterator[str]:
     """What was being done when the message was sent, and what had happened until then."""
     said = {name: context[name] for name in ("correlation_id", "operation")} | context["fields"]
-    yield from (f"{name:<{_NAMES}} {_plain(value)}" for name, value in said.items() if value != "")
+    yield from (f"{one_line(name):<{_NAMES}} {_plain(value)}" for name, value in said.items() if value != "")
     for crumb in context["breadcrumbs"]:
-        fields = "".join(f" {name}={_plain(value)}" for name, value in crumb["fields"].items())
-        yield f"- {crumb['text']}{fields}"
+        fields = "".join(f" {one_line(name)}={_plain(value)}" for name, value in crumb["fields"].items())
+        yield f"- {one_line(crumb['text'])}{fields}"
 
 
 def _plain(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return one_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def _block(name: str, text: str) -> Iterator[str]:

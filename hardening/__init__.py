@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hardening.app import harden
+    from hardening.context import breadcrumb, error_context
     from hardening.core.errors import HardeningError
     from hardening.delivery import (
         BroadcastResult,
@@ -34,6 +35,8 @@ __all__ = [
     "Receipt",
     "asupervised_send",
     "broadcast",
+    "breadcrumb",
+    "error_context",
     "harden",
     "send_many",
     "stream_many",
@@ -47,6 +50,8 @@ _HOMES = {
     "Receipt": "hardening.delivery",
     "asupervised_send": "hardening.delivery",
     "broadcast": "hardening.delivery",
+    "breadcrumb": "hardening.context",
+    "error_context": "hardening.context",
     "harden": "hardening.app",
     "send_many": "hardening.delivery",
     "stream_many": "hardening.delivery",

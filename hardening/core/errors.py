@@ -14,6 +14,9 @@
     │   ├── NotReplicated      too few replicas had the message in time
     │   ├── ConfirmTimeout     the awaited state did not come in time
     │   ├── MessageDied        the message is in the dead-letter queue
+    │   ├── CancelFailed       nobody knows whether the message was cancelled
+    │   ├── ResultUnavailable  the result of the task is nowhere to be had
+    │   ├── ResultTimeout      the result did not come in time
     │   └── ReceiptNotFound    no such receipt, or it has expired
     └── DeadLetterError        something about the dead-letter queue
         ├── EntryNotFound      no such entry: replayed, purged or never there
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BreakerOpen",
+    "CancelFailed",
     "ConfigError",
     "ConfirmTimeout",
     "DeadLetterError",
@@ -62,6 +66,8 @@ __all__ = [
     "QueueFull",
     "QueueUnknown",
     "ReceiptNotFound",
+    "ResultTimeout",
+    "ResultUnavailable",
     "RewriteRefused",
     "SendManyFailed",
     "SpoolError",
@@ -239,6 +245,46 @@ class MessageDied(DeliveryError):
     def __init__(self, receipt_id: str, reason: str) -> None:
         self.reason = reason
         super().__init__(receipt_id, f"message {receipt_id} is dead: {reason}")
+
+
+class CancelFailed(DeliveryError):
+    """Redis, or the spool, could not be asked to cancel the message; asking again does no harm."""
+
+    def __init__(self, receipt_id: str, cause: BaseException) -> None:
+        super().__init__(
+            receipt_id,
+            f"nobody knows whether message {receipt_id} was cancelled: {type(cause).__name__}: {cause}; asking again "
+            "does no harm",
+        )
+
+
+class ResultUnavailable(DeliveryError):
+    """The result of the task is nowhere to be had, however long one waits.
+
+    Attributes:
+        why: in a few words, with what to do about it.
+    """
+
+    def __init__(self, receipt_id: str, why: str) -> None:
+        self.why = why
+        super().__init__(receipt_id, f"message {receipt_id} has no result to wait for: {why}")
+
+
+class ResultTimeout(DeliveryError):
+    """The result did not come in time; it may come yet.
+
+    Attributes:
+        state: of the message at the end of the wait.
+        timeout_s: how long the wait was, in seconds.
+        why: what the result backend answered, if it was that which failed.
+    """
+
+    def __init__(self, receipt_id: str, state: str, timeout_s: float, why: str = "") -> None:
+        self.state = state
+        self.timeout_s = timeout_s
+        self.why = why
+        beyond = f"; the result backend could not be asked: {why}" if why else ""
+        super().__init__(receipt_id, f"message {receipt_id} is {state}, without a result after {timeout_s:g} s{beyond}")
 
 
 class ReceiptNotFound(DeliveryError):

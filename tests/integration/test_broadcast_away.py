@@ -129,7 +129,7 @@ def test_what_one_call_took_is_not_lost_with_the_next(
     server: EmbeddedRedis, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Redis goes away in the middle of a large broadcast: what it has is told from what it has not, and awaited."""
-    monkeypatch.setattr("hardening.delivery.posting.MOST_AT_ONCE", 2)
+    monkeypatch.setattr("hardening.delivery.posting._CHUNK", 2)
     recipients = [stage.list_key(name) for name in "abcde"]
     with Proxy(server.broker_url) as proxy:
         app = app_for(proxy.url, stage.prefix)

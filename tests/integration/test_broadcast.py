@@ -150,6 +150,29 @@ def test_a_queue_whose_exchange_only_redis_knows_is_looked_up(shop: Celery, stag
     assert set(stage.state().queued) == {"a", "topic"}
 
 
+def test_a_message_that_would_go_elsewhere_is_not_sent(shop: Celery, stage: Stage) -> None:
+    """Celery lets the exchange that a route names win over the queue that a sender names."""
+    elsewhere = Queue(stage.list_key("elsewhere"), Exchange(stage.list_key("x"), "direct"), "key")
+    shop.amqp.queues.add(elsewhere)
+
+    shop.conf.task_routes = {"stubborn": {"exchange": elsewhere.exchange.name, "routing_key": "key"}}
+
+    @shop.task(name="stubborn", shared=False)
+    def stubborn() -> None: ...
+
+    @shop.task(name="silent", shared=False)
+    def silent() -> None: ...
+
+    vars(silent)["apply_async"] = lambda *_, **__: None
+    with pytest.raises(
+        ConfigError, match=r"the message for queue .*\.a goes to queue .*\.elsewhere: its route has an ex"
+    ):
+        broadcast(stubborn, names(stage, "a", "b"))
+    with pytest.raises(ConfigError, match="goes to nowhere: its route has an exchange"):
+        broadcast(silent, names(stage, "a", "b"))
+    assert stage.state() == State()
+
+
 def test_whatever_is_wrong_with_the_message_is_raised_before_anything_is_sent(
     shop: Celery, stage: Stage, add: Any
 ) -> None:

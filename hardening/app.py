@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from dlq.policy import RetryPolicy
+from dlq.policy import RetryPolicy, check_reasons
 from hardening.context.here import pack
 from hardening.core import telemetry
 from hardening.core.context_header import HEADER
@@ -95,6 +95,7 @@ def _validated(app: Celery) -> Settings:
     try:
         settings = Settings.load(app.conf, namespace=vars(app).get("namespace"))
         RetryPolicy(settings.dlq_retry)  # knows the reasons
+        check_reasons("dlq_retention", settings.dlq_retention)
     except ConfigError as error:
         faults += error.faults
         settings = Settings.model_construct()

@@ -17,7 +17,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from hardening.core.errors import ConfigError
 from hardening.core.keys import Keys
 from hardening.core.redaction import SECRET_NAMES
-from hardening.core.retry_rules import RetryRule, read_rules
+from hardening.core.retention_rules import RETENTION_KINDS, RetentionRule
+from hardening.core.retry_rules import RETRY_KINDS, RetryRule, read_rules
 from hardening.core.settings_sources import ConfSource, EnvironSource
 
 if TYPE_CHECKING:
@@ -91,6 +92,12 @@ class Settings(BaseSettings):
     #: How many dead letters are kept; the oldest go first. A letter takes its message, its traceback (up to
     #: 10,000 characters) and about 300 bytes of Redis.
     dlq_max_entries: int = Field(default=100_000, ge=1, le=100_000_000)
+    #: Narrower limits for some dead letters, by ``default``, ``reason:NAME``, ``queue:NAME``, ``dlq:NAME`` (see
+    #: ``dead_letter`` of a task) or ``task:PATTERN``, the last of which wins alone: ``{"dlq:mail": {"max_age_s":
+    #: 86400, "max_entries": 1000}}``. They hold for all letters of a rule together; ``default`` is for what no other
+    #: rule is for. What is to be kept longer than the rest needs a ``default`` below ``dlq_max_age_s``. In the
+    #: environment: JSON.
+    dlq_retention: dict[str, RetentionRule] = Field(default={})
     #: A file of JSON lines to which dead letters are written before they are trimmed; empty: none. They are whole,
     #: secrets included. While it cannot be written, nothing is trimmed. Each host writes its own.
     dlq_archive: str = ""
@@ -146,7 +153,12 @@ class Settings(BaseSettings):
     @field_validator("dlq_retry", mode="before")
     @classmethod
     def _read_rules(cls, value: object) -> object:
-        return read_rules(value)
+        return read_rules(value, RetryRule, RETRY_KINDS)
+
+    @field_validator("dlq_retention", mode="before")
+    @classmethod
+    def _read_limits(cls, value: object) -> object:
+        return read_rules(value, RetentionRule, RETENTION_KINDS)
 
     @field_validator("redact", mode="before")
     @classmethod
@@ -181,6 +193,22 @@ class Settings(BaseSettings):
 
 def _crossed(settings: Settings, invalid: Collection[str]) -> list[str]:
     """What is wrong between settings that are each right."""
+    return [*_crossed_limits(settings, invalid), *_too_wide(settings, invalid)]
+
+
+def _too_wide(settings: Settings, invalid: Collection[str]) -> list[str]:
+    faults = []
+    for limit in {"max_age_s", "max_entries"} - {name.removeprefix("dlq_") for name in invalid}:
+        most = getattr(settings, f"dlq_{limit}")
+        for name, rule in settings.dlq_retention.items():
+            value = getattr(rule, limit)
+            if value is not None and value > most:
+                why = f"expected at most hardening_dlq_{limit}, which is {most:.15g}: it holds for all dead letters"
+                faults.append(f"hardening_dlq_retention has {limit}={value:.15g} for {name!r}, {why}")
+    return sorted(faults)
+
+
+def _crossed_limits(settings: Settings, invalid: Collection[str]) -> list[str]:
     soft_s, hard_s = settings.soft_time_limit_s, settings.time_limit_s
     if hard_s > soft_s or "time_limit_s" in invalid or "soft_time_limit_s" in invalid:
         return []

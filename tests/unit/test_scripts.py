@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hardening.core.keys import Keys
-from hardening.core.scripts import Call, Death, Once, Scope, Script, Taken, TakenMessage, calls, keeping
+from hardening.core.scripts import Call, Death, Once, Scope, Script, Taken, TakenMessage, breaking, calls, keeping
 from hardening.core.scripts.calls import Buried, Recovery
 
 if TYPE_CHECKING:
@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 ROOM = resources.files("hardening.core.scripts")
 KEYS = Keys("p")
 SCOPE = Scope(KEYS, 60_000, "worker")
+RATES = breaking.Rates(0.5, 2.0, 20, 10_000, 30_000, 3)
 
 #: One call of every script, with as little of what may be repeated as it can be called with.
 CALLS: dict[str, Call] = {
     "ack": SCOPE.ack("c", []),
     "ack_late": SCOPE.ack_late("list", b"raw"),
+    "breaker_probe": breaking.probe(KEYS, "b", "w", RATES, "t"),
+    "breaker_report": breaking.report(KEYS, "b", "w", breaking.Tally(0), RATES),
+    "breaker_set": breaking.force(KEYS, "b", "w", "why", "open"),
     "bury": SCOPE.bury("c", 1, Death("reason")),
     "claim": keeping.claim(KEYS, 1, 1),
     "count_repeat": calls.count_repeat(KEYS),
@@ -51,6 +55,7 @@ CALLS: dict[str, Call] = {
 }
 #: What the names in headers stand for.
 NAMES = {
+    "breaker": KEYS.breaker("b"), "breaker_probes": KEYS.breaker_probes("b"), "breakers": KEYS.breakers,
     "changes": KEYS.changes("r"), "counters": KEYS.counters, "crashes": KEYS.crashes, "dead": KEYS.dead,
     "delivery": KEYS.delivery("r"), "dlq": KEYS.dlq, "flushing": KEYS.flushing("s"),
     "dlq_groups": KEYS.dlq_groups, "dlq_planned": KEYS.dlq_planned, "dlq_queues": KEYS.dlq_queues,
@@ -191,7 +196,7 @@ def test_a_call_is_signed_by_its_scope() -> None:
     """Whatever touches messages says whose prefix, how long receipts are kept, and who does it."""
     signed = {name: call for name, call in CALLS.items() if "worker" in header(SCRIPTS[name])["ARGV"]}
     assert {call.args[:3] for call in signed.values()} == {("p", 60_000, "worker")}
-    unsigned = "claim count_repeat discard groups keep leave plan readmit recover renew restore_stock trim verify watch"
+    unsigned = "breaker_probe breaker_report breaker_set claim count_repeat discard groups keep leave plan readmit recover renew restore_stock trim verify watch"
     assert sorted(set(CALLS) - set(signed)) == unsigned.split()
 
 

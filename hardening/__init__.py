@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hardening.app import harden
+    from hardening.breaker import Breaker, CircuitOpen
     from hardening.core.errors import HardeningError
     from hardening.delivery import DeliveryStatus, Receipt, asupervised_send, send_many, stream_many, supervised_send
 
 __all__ = [
+    "Breaker",
+    "CircuitOpen",
     "DeliveryStatus",
     "HardeningError",
     "Receipt",
@@ -30,6 +33,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Breaker": "hardening.breaker",
+    "CircuitOpen": "hardening.breaker",
     "DeliveryStatus": "hardening.delivery",
     "HardeningError": "hardening.core.errors",
     "Receipt": "hardening.delivery",

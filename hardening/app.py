@@ -14,6 +14,7 @@ from hardening.core.settings import Settings
 from hardening.overrides import conf_for, dangers_in, overridden_in
 from hardening.transport.producers import speed_up
 from hardening.transport.transport import Connection
+from hardening.worker.circuits import give_circuits
 from hardening.worker.keeping import KeepStep
 from hardening.worker.limits import give_limits, limits_for
 from hardening.worker.results import FailBuried
@@ -71,6 +72,7 @@ def harden(app: Celery) -> Celery:
     app.steps["worker"].add(KeepStep)
     app.steps["consumer"].add(BookStep)
     _prepare_tasks(app, limits)
+    give_circuits(app, settings)
     set_settings(app, settings)
     for event in overridden:
         telemetry.emit(event)

@@ -46,7 +46,16 @@ def test_keys_are_named_as_documented() -> None:
     """The table at the head of the module is complete and right."""
     documented = [line.split()[0] for line in str(keys_module.__doc__).splitlines() if line.strip().startswith("{p}")]
     assert documented == list(ALL)
-    values = {"p": "p", "consumer": "c", "queue": "q", "receipt": "r", "spool": "s", "group": "g", "digest": "d", "breaker": "b"}
+    values = {
+        "p": "p",
+        "consumer": "c",
+        "queue": "q",
+        "receipt": "r",
+        "spool": "s",
+        "group": "g",
+        "digest": "d",
+        "breaker": "b",
+    }
     assert [name.format_map(values) for name in ALL] == list(ALL.values())
 
 

@@ -11,10 +11,12 @@ if TYPE_CHECKING:
 
     from hardening.core.keys import Keys
 
-__all__ = ["Rates", "Seen", "Tally", "force", "probe", "report"]
+__all__ = ["NEVER", "Rates", "Seen", "Tally", "force", "probe", "report"]
 
 #: A rate that no call reaches.
 NEVER = 2.0
+#: How the reason begins for which somebody changed a breaker by hand.
+_BY_HAND = "by hand"
 
 
 class Rates(NamedTuple):
@@ -67,6 +69,11 @@ class Seen(NamedTuple):
     is_changed: bool
     is_granted: bool = False
 
+    @property
+    def is_forced(self) -> bool:
+        """Whether somebody changed it last, and not its rule."""
+        return self.why.startswith(_BY_HAND)
+
     @staticmethod
     def parse(reply: list[Any]) -> Seen:
         """Reads the reply of any of the scripts."""
@@ -93,7 +100,7 @@ def force(
 ) -> Call:
     """Opens, closes or resets a breaker by hand. Reply: see :class:`Seen`."""
     fixed = (keys.breaker(name), keys.breaker_probes(name), keys.breakers)
-    return Call(_SET, fixed, (name, who, why, state, for_ms))
+    return Call(_SET, fixed, (name, who, f"{_BY_HAND}: {why}" if why else _BY_HAND, state, for_ms))
 
 
 _REPORT = Script.load("breaker_report")

@@ -87,8 +87,10 @@ def _standing(name: str, window_ms: int, now_ms: int, fields: dict[bytes, bytes]
         if field[:1] == b"w" and field[1:].isdigit() and tenth - _TENTHS < int(field[1:]) <= tenth:
             sums = [total + _number(count) for total, count in zip(sums, counts.split(), strict=False)]
     until_ms, since_ms = _number(fields.get(b"until_ms")), _number(fields.get(b"since_ms"))
+    calls, failures, slow = sums
     return Standing(
-        name, _text(fields.get(b"state")) or "closed", _number(fields.get(b"generation")), *sums,
+        name=name, state=_text(fields.get(b"state")) or "closed", generation=_number(fields.get(b"generation")),
+        calls=calls, failures=failures, slow=slow,
         left_s=None if until_ms < 0 else max(0, until_ms - now_ms) / 1000,
         probes=sum(1 for _, lease_ms in probes if lease_ms > now_ms),
         since_s=(now_ms - since_ms) / 1000 if since_ms else None,

@@ -196,7 +196,10 @@ def test_a_call_is_signed_by_its_scope() -> None:
     """Whatever touches messages says whose prefix, how long receipts are kept, and who does it."""
     signed = {name: call for name, call in CALLS.items() if "worker" in header(SCRIPTS[name])["ARGV"]}
     assert {call.args[:3] for call in signed.values()} == {("p", 60_000, "worker")}
-    unsigned = "breaker_probe breaker_report breaker_set claim count_repeat discard groups keep leave plan readmit recover renew restore_stock trim verify watch"
+    unsigned = "breaker_probe breaker_report breaker_set "
+    unsigned += (
+        "claim count_repeat discard groups keep leave plan readmit recover renew restore_stock trim verify watch"
+    )
     assert sorted(set(CALLS) - set(signed)) == unsigned.split()
 
 

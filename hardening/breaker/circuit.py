@@ -30,6 +30,8 @@ from hardening.core.scripts import breaking
 from hardening.core.scripts.breaking import Seen, Tally
 
 if TYPE_CHECKING:
+    from redis import Redis
+
     from hardening.breaker.rule import Rule
     from hardening.core.keys import Keys
     from hardening.core.scripts import Call
@@ -220,10 +222,16 @@ class Circuit:
             self._learn(seen, asked_at_s)
         return seen
 
-    def learn(self, seen: Seen) -> None:
-        """Takes notice of what Redis has just said to this process, such as that it was forced."""
+    def force(self, call: Call, client: Redis) -> Seen:
+        """Runs what changes the breaker by hand, and knows of it at once.
+
+        Raises:
+            redis.RedisError: it did not run.
+        """
         with self._asking:
+            seen = Seen.parse(call.run(client))
             self._learn(seen, time.monotonic())
+        return seen
 
     def _learn(self, seen: Seen, asked_at_s: float) -> None:
         with self._mutex:

@@ -28,7 +28,6 @@ from hardening.breaker.declared import declare
 from hardening.breaker.verdict import Verdict, judge
 from hardening.core.deployment import client_of
 from hardening.core.scripts import breaking
-from hardening.core.scripts.breaking import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,12 +37,15 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from hardening.breaker.circuit import Circuit
+    from hardening.core.scripts.breaking import Seen
 
 __all__ = ["Breaker"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+#: How long a change by hand may take, in seconds: calls that would ask Redis wait for it.
+_PATIENCE_S = 1.0
 _SUCCEEDED = Verdict.SUCCEEDED
 #: The calls of this thread, or coroutine, that have begun and not ended, the last first: its circuit, its passage, and
 #: the calls around it.
@@ -170,9 +172,7 @@ class Breaker:
     def _force(self, state: Literal["open", "closed", "reset"], why: str, who: str, for_ms: int = 0) -> Seen:
         app = app_for(self._app)
         call = breaking.force(circuits_of(app).keys, self.name, who or person(), why, state, for_ms=for_ms)
-        seen = Seen.parse(call.run(client_of(app)))
-        self._circuit.learn(seen)
-        return seen
+        return self._circuit.force(call, client_of(app, patience_s=_PATIENCE_S))
 
     @property
     def _circuit(self) -> Circuit:

@@ -27,7 +27,7 @@ def call(service: Redis, prefix: str, chance: random.Random) -> None:
     if service.exists(f"{prefix}.lethal"):
         service.rpush(f"{prefix}.died", os.getpid())
         os.kill(os.getpid(), signal.SIGKILL)
-    if chance.random() < float(service.get(f"{prefix}.sick") or 0):  # type: ignore[arg-type]
+    if chance.random() < float(service.get(f"{prefix}.sick") or 0):
         raise ConnectionError("sick")
 
 

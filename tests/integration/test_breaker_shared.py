@@ -70,14 +70,14 @@ def test_all_processes_stop_and_start_together(
     client.set(f"{prefix}.sick", 0.8)
     eventually(lambda: state(client, keys) == "open", 10)
     first_trip_s = changed_at_s(client, keys)
-    eventually(lambda: int(client.hget(keys.breaker("service"), "generation") or 0) >= 6, 20)  # type: ignore[arg-type]
+    eventually(lambda: int(client.hget(keys.breaker("service"), "generation") or 0) >= 6, 20)
     client.delete(f"{prefix}.sick")
     eventually(lambda: state(client, keys) == "closed", 20)
     healed_s = changed_at_s(client, keys)
-    eventually(lambda: client.time()[0] > healed_s + 1.5, 10)  # type: ignore[index]
+    eventually(lambda: client.time()[0] > healed_s + 1.5, 10)
     Breaker("service", app=app, **RULE).open(why="maintenance")  # nobody has a failure to report, and all must stop
     forced_s = changed_at_s(client, keys)
-    eventually(lambda: client.time()[0] > forced_s + 1.5, 10)  # type: ignore[index]
+    eventually(lambda: client.time()[0] > forced_s + 1.5, 10)
     seen = noted(client, prefix, callers)
     assert len(seen) == len(callers)
     last_s = max(call for calls, _ in seen for call in calls if call < first_trip_s + RULE["open_s"] - 0.1)
@@ -107,6 +107,6 @@ def test_a_breaker_recovers_from_probers_that_were_killed(
     assert state(client, keys) == "half_open"
     generation: Any = client.hget(keys.breaker("service"), "generation")
     eventually(lambda: state(client, keys) == "closed", 10)
-    assert int(client.hget(keys.breaker("service"), "generation") or 0) == int(generation) + 1  # type: ignore[arg-type]
+    assert int(client.hget(keys.breaker("service"), "generation") or 0) == int(generation) + 1
     assert client.llen(f"{prefix}.died") == RULE["probes"]
     assert len(noted(client, prefix, callers)) == len(callers) - RULE["probes"]

@@ -22,8 +22,8 @@ if seen[2] == tonumber(ARGV[3]) and (calls > 0 or #ARGV > 12) then
   if #ARGV > 12 then redis.call('ZREM', KEYS[2], unpack(ARGV, 13)) end
   if state == 'closed' then
     redis.call('SADD', KEYS[3], name)
-    redis.call('PEXPIRE', KEYS[1], KEPT_MS)
     local sums = breaker_count(KEYS[1], window, now, calls, failures, slow)
+    redis.call('PEXPIRE', KEYS[1], KEPT_MS)
     local failed, late = sums[2] / sums[1], sums[3] / sums[1]
     if sums[1] >= tonumber(ARGV[9]) and (failed >= failure_rate or late >= slow_rate) then
       local what = failed >= failure_rate and ' failed' or ' were slow'

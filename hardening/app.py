@@ -14,7 +14,7 @@ from hardening.core.settings import Settings
 from hardening.overrides import conf_for, dangers_in, overridden_in
 from hardening.transport.producers import speed_up
 from hardening.transport.transport import Connection
-from hardening.worker.circuits import give_circuits
+from hardening.worker.circuits import faults_in, give_circuits
 from hardening.worker.keeping import KeepStep
 from hardening.worker.limits import give_limits, limits_for
 from hardening.worker.results import FailBuried
@@ -96,6 +96,7 @@ def _validated(app: Celery) -> Settings:
         faults += error.faults
         settings = Settings.model_construct()
     faults += _broker_faults(app)
+    faults += faults_in(app, settings)
     if faults:
         raise ConfigError(faults)
     for fault in dangers_in(app):

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from hardening.core.telemetry import Event
 
 __all__ = [
-    "CircuitChanged",
     "CircuitClosed",
     "CircuitForced",
     "CircuitHalfOpened",

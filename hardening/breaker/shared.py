@@ -165,9 +165,9 @@ class Breaker:
         return self._force("reset", why, who)
 
     @property
-    def state(self) -> Literal["closed", "open", "half_open"]:
-        """What it is, as this process knows it; Redis is not asked. Before the first call: ``closed``."""
-        return cast("Literal['closed', 'open', 'half_open']", self._circuit.seen.state)
+    def state(self) -> str:
+        """``closed``, ``open`` or ``half_open``, as this process knows it; before its first call: ``closed``."""
+        return self._circuit.seen.state
 
     def _force(self, state: Literal["open", "closed", "reset"], why: str, who: str, for_ms: int = 0) -> Seen:
         app = app_for(self._app)

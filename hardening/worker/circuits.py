@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hardening.breaker.circuit import Circuit
     from hardening.core.settings import Settings
 
-__all__ = ["end_call", "give_circuits", "let_through"]
+__all__ = ["end_call", "faults_in", "give_circuits", "let_through"]
 
 #: The longest that a message waits before the breaker is asked again, in seconds: somebody may have closed it.
 _LONGEST_S = 30.0
@@ -42,11 +42,21 @@ _PER_SECOND = 100
 _given_back: WeakKeyDictionary[Circuit, int] = WeakKeyDictionary()
 
 
+def faults_in(app: Any, settings: Settings) -> list[str]:
+    """What is wrong with the breakers of tasks that are bound already."""
+    faults: list[str] = []
+    for task in app.tasks.values() if app.finalized else ():
+        try:
+            _checked(type(task), settings)
+        except ConfigError as error:
+            faults += error.faults
+    return faults
+
+
 def give_circuits(app: Any, settings: Settings) -> None:
     """Has tasks take the option ``circuit`` when they are bound: None, a breaker, or the name of one.
 
-    Raises:
-        ConfigError: a task that is bound already names what is no breaker.
+    What is none of these is refused then, with a ``ConfigError``.
     """
     bind = app.Task.bind.__func__
     app.Task.circuit = None

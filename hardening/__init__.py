@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hardening.app import harden
+    from hardening.breaker import Breaker, CircuitOpen
     from hardening.context import breadcrumb, error_context
     from hardening.core.errors import HardeningError
     from hardening.delivery import (
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Breaker",
     "BroadcastResult",
+    "CircuitOpen",
     "DeliveryStatus",
     "HardeningError",
     "Receipt",
@@ -45,6 +48,8 @@ __all__ = [
 
 _HOMES = {
     "BroadcastResult": "hardening.delivery",
+    "Breaker": "hardening.breaker",
+    "CircuitOpen": "hardening.breaker",
     "DeliveryStatus": "hardening.delivery",
     "HardeningError": "hardening.core.errors",
     "Receipt": "hardening.delivery",

@@ -17,6 +17,7 @@ from hardening.core.travel import let_travel, register
 from hardening.overrides import conf_for, dangers_in, overridden_in
 from hardening.transport.producers import speed_up
 from hardening.transport.transport import Connection
+from hardening.worker.circuits import faults_in, give_circuits
 from hardening.worker.keeping import KeepStep
 from hardening.worker.limits import give_limits, limits_for
 from hardening.worker.results import FailBuried
@@ -76,6 +77,7 @@ def harden(app: Celery) -> Celery:
     app.steps["worker"].add(KeepStep)
     app.steps["consumer"].add(BookStep)
     _prepare_tasks(app, limits)
+    give_circuits(app, settings)
     set_settings(app, settings)
     for event in overridden:
         telemetry.emit(event)
@@ -100,6 +102,7 @@ def _validated(app: Celery) -> Settings:
         faults += error.faults
         settings = Settings.model_construct()
     faults += _broker_faults(app)
+    faults += faults_in(app, settings)
     if faults:
         raise ConfigError(faults)
     for fault in dangers_in(app):

@@ -6,6 +6,7 @@
     ├── ConfigError            a setting, a broker or a server cannot work as asked
     ├── EmbeddedRedisError     no private Redis could be started
     ├── BreakerOpen            Redis has been away for a while, and is not asked just now
+    ├── CircuitOpen            a breaker that workers share is open (hardening.breaker.errors)
     ├── SpoolError             the spool cannot be read or written
     │   └── SpoolFull          it has no room for one more message
     ├── SendManyFailed         some messages of many were not sent

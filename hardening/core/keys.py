@@ -34,6 +34,9 @@ is why this library needs one Redis and not a Redis Cluster, as Celery itself do
     {p}:dlq:planned                 string   the last dead letter whose retry was decided
     {p}:dlq:turn                    string   the keeper whose turn it is, for a while
     {p}:counters                    hash     the ledger, and statistics
+    {p}:breaker:{breaker}           hash     a breaker that workers share: state, generation, window
+    {p}:breaker:{breaker}:probes    zset     probe -> when its place comes back, ms
+    {p}:breakers                    set      names of breakers that have been used
     ==============================  =======  ==================================================
 """
 
@@ -188,3 +191,16 @@ class Keys:
     def counters(self) -> str:
         """The ledger."""
         return f"{self.prefix}:counters"
+
+    def breaker(self, breaker: str) -> str:
+        """A breaker that workers share."""
+        return f"{self.prefix}:breaker:{breaker}"
+
+    def breaker_probes(self, breaker: str) -> str:
+        """Who probes for a half-open breaker."""
+        return f"{self.prefix}:breaker:{breaker}:probes"
+
+    @property
+    def breakers(self) -> str:
+        """Which breakers there are."""
+        return f"{self.prefix}:breakers"

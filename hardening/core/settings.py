@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from hardening.core.breaker_rules import BreakerRule, read_breakers
 from hardening.core.errors import ConfigError
 from hardening.core.keys import Keys
 from hardening.core.redaction import SECRET_NAMES
@@ -105,6 +106,10 @@ class Settings(BaseSettings):
     #: a longer key (``card`` masks ``card_number``), in any case. In the environment: with commas between. Risk:
     #: what stands under another key, or is passed by position, is shown.
     redact: tuple[str, ...] = SECRET_NAMES
+    #: Rules of breakers that all workers share, by name: ``{"stripe": {"failure_rate": 0.5, "minimum_calls": 20,
+    #: "window_s": 10, "open_s": 30, "probes": 3}}``. What is left out is as the code declares it, or as in these
+    #: defaults. In the environment: JSON.
+    breakers: dict[str, BreakerRule] = Field(default={})
     #: The most messages one take may bring, whatever the prefetch count.
     max_take: int = Field(default=500, ge=1, le=1000)
 
@@ -159,6 +164,11 @@ class Settings(BaseSettings):
     @classmethod
     def _read_limits(cls, value: object) -> object:
         return read_rules(value, RetentionRule, RETENTION_KINDS)
+
+    @field_validator("breakers", mode="before")
+    @classmethod
+    def _read_breakers(cls, value: object) -> object:
+        return read_breakers(value)
 
     @field_validator("redact", mode="before")
     @classmethod

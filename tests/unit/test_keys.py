@@ -38,6 +38,9 @@ ALL = {
     "{p}:dlq:planned": Keys("p").dlq_planned,
     "{p}:dlq:turn": Keys("p").dlq_turn,
     "{p}:counters": Keys("p").counters,
+    "{p}:breaker:{breaker}": Keys("p").breaker("b"),
+    "{p}:breaker:{breaker}:probes": Keys("p").breaker_probes("b"),
+    "{p}:breakers": Keys("p").breakers,
 }
 
 
@@ -45,7 +48,16 @@ def test_keys_are_named_as_documented() -> None:
     """The table at the head of the module is complete and right."""
     documented = [line.split()[0] for line in str(keys_module.__doc__).splitlines() if line.strip().startswith("{p}")]
     assert documented == list(ALL)
-    values = {"p": "p", "consumer": "c", "queue": "q", "receipt": "r", "spool": "s", "group": "g", "digest": "d"}
+    values = {
+        "p": "p",
+        "consumer": "c",
+        "queue": "q",
+        "receipt": "r",
+        "spool": "s",
+        "group": "g",
+        "digest": "d",
+        "breaker": "b",
+    }
     assert [name.format_map(values) for name in ALL] == list(ALL.values())
 
 

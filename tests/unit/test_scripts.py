@@ -18,6 +18,7 @@ from hardening.core.scripts import (
     Script,
     Taken,
     TakenMessage,
+    breaking,
     broadcasting,
     calls,
     cancelling,
@@ -31,12 +32,16 @@ if TYPE_CHECKING:
 ROOM = resources.files("hardening.core.scripts")
 KEYS = Keys("p")
 SCOPE = Scope(KEYS, 60_000, "worker")
+RATES = breaking.Rates(0.5, 2.0, 20, 10_000, 30_000, 3)
 
 #: One call of every script, with as little of what may be repeated as it can be called with.
 CALLS: dict[str, Call] = {
     "ack": SCOPE.ack("c", []),
     "ack_late": SCOPE.ack_late("list", b"raw"),
     "broadcast": broadcasting.broadcast(SCOPE, [], due_ms=0, task="t", guarantee="g", all_or_none=True),
+    "breaker_probe": breaking.probe(KEYS, "b", "w", RATES, "t"),
+    "breaker_report": breaking.report(KEYS, "b", "w", breaking.Tally(0), RATES),
+    "breaker_set": breaking.force(KEYS, "b", "w", "why", "open"),
     "bury": SCOPE.bury("c", 1, Death("reason")),
     "cancel": cancelling.cancel(SCOPE, "r", [], "a", patience_ms=0),
     "claim": keeping.claim(KEYS, 1, 1),
@@ -68,6 +73,9 @@ CALLS: dict[str, Call] = {
 }
 #: What touches no message, or is told so in another way.
 UNSIGNED = {
+    "breaker_probe",
+    "breaker_report",
+    "breaker_set",
     "claim",
     "consume",
     "count_repeat",
@@ -87,15 +95,35 @@ UNSIGNED = {
 }
 #: What the names in headers stand for.
 NAMES = {
-    "cancelling": KEYS.cancelling, "changes": KEYS.changes("r"), "consuming": KEYS.consuming("c"),
-    "counters": KEYS.counters, "crashes": KEYS.crashes, "dead": KEYS.dead,
-    "delivery": KEYS.delivery("r"), "dlq": KEYS.dlq, "flushing": KEYS.flushing("s"),
-    "dlq_groups": KEYS.dlq_groups, "dlq_planned": KEYS.dlq_planned, "dlq_queues": KEYS.dlq_queues,
-    "dlq_retry": KEYS.dlq_retry, "dlq_turn": KEYS.dlq_turn,
-    "inflight": KEYS.inflight("c"), "leases": KEYS.leases, "list": "list", "members": KEYS.members,
-    "queues": KEYS.queues, "scheduled": KEYS.scheduled, "scheduled_messages": KEYS.scheduled_messages,
-    "seq": KEYS.seq, "started": KEYS.started("c"), "unacked": "unacked", "unacked_index": "unacked_index",
-}  # fmt: skip
+    "breaker": KEYS.breaker("b"),
+    "breaker_probes": KEYS.breaker_probes("b"),
+    "breakers": KEYS.breakers,
+    "cancelling": KEYS.cancelling,
+    "changes": KEYS.changes("r"),
+    "consuming": KEYS.consuming("c"),
+    "counters": KEYS.counters,
+    "crashes": KEYS.crashes,
+    "dead": KEYS.dead,
+    "delivery": KEYS.delivery("r"),
+    "dlq": KEYS.dlq,
+    "dlq_groups": KEYS.dlq_groups,
+    "dlq_planned": KEYS.dlq_planned,
+    "dlq_queues": KEYS.dlq_queues,
+    "dlq_retry": KEYS.dlq_retry,
+    "dlq_turn": KEYS.dlq_turn,
+    "flushing": KEYS.flushing("s"),
+    "inflight": KEYS.inflight("c"),
+    "leases": KEYS.leases,
+    "list": "list",
+    "members": KEYS.members,
+    "queues": KEYS.queues,
+    "scheduled": KEYS.scheduled,
+    "scheduled_messages": KEYS.scheduled_messages,
+    "seq": KEYS.seq,
+    "started": KEYS.started("c"),
+    "unacked": "unacked",
+    "unacked_index": "unacked_index",
+}
 BUILT_IN = {"if", "for", "while", "and", "or", "not", "return", "function", "in", "elseif", "until"} | {
     "ipairs", "pairs", "select", "tonumber", "tostring", "type", "unpack",
 }  # fmt: skip

@@ -30,6 +30,7 @@ DEFAULTS: dict[str, Any] = {
     "spool_path": "",
     "spool_max_messages": 100_000,
     "spool_max_bytes": 268_435_456,
+    "breakers": {},
     "max_take": 500,
     "dlq_retry": {},
     "dlq_max_age_s": 1_209_600.0,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from dlq.policy import RetryPolicy, check_reasons
+from hardening.boundaries.tasks import give_boundaries
 from hardening.context.here import pack
 from hardening.core import telemetry
 from hardening.core.context_header import HEADER
@@ -140,6 +141,7 @@ def _transport_for(app: Celery) -> str:
 def _prepare_tasks(app: Any, limits: Limits) -> None:
     app.Task.Request = "hardening.worker.request:Request"
     give_limits(app, limits)
+    give_boundaries(app)
     if app.finalized:
         text = (
             f"harden() was called after the tasks of {app.main!r} were bound, so they keep the options they "

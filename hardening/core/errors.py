@@ -22,6 +22,7 @@
     │   ├── ResultUnavailable  the result of the task is nowhere to be had
     │   ├── ResultTimeout      the result did not come in time
     │   └── ReceiptNotFound    no such receipt, or it has expired
+    ├── BoundaryError          something behind a boundary failed, see hardening.boundaries.errors
     └── DeadLetterError        something about the dead-letter queue
         ├── EntryNotFound      no such entry: replayed, purged or never there
         ├── RewriteRefused     a message cannot be changed as asked

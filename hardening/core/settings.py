@@ -11,33 +11,35 @@ import difflib
 import os
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hardening.core.errors import ConfigError
 from hardening.core.keys import Keys
 from hardening.core.redaction import SECRET_NAMES
 from hardening.core.retry_rules import RetryRule, read_rules
+from hardening.core.settings_sources import ConfSource, EnvironSource
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    from pydantic_settings import PydanticBaseSettingsSource
+
+    from hardening.core.settings_sources import Given
+
 __all__ = ["Settings"]
 
-_CONF = "hardening_"
-_ENV = "HARDENING_"
-#: Environment names that belong to other parts of the library.
-_FOREIGN_ENV = frozenset({"REDIS_SERVER"})
 #: The longest that anything may last: what is longer does not fit into Redis, or means "for ever".
 _YEAR_S = 31_536_000.0
 
-#: By setting: the name it was given under, and the value.
-_Given = dict[str, tuple[str, Any]]
 
+class Settings(BaseSettings):
+    """Every setting, with its default and its risk. Times are seconds.
 
-class Settings(BaseModel):
-    """Every setting, with its default and its risk. Times are seconds."""
+    The constructor takes what it is given and reads nothing; :meth:`load` reads what an app was told.
+    """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
 
     #: What every key in Redis begins with. Apps with different prefixes never meet; workers and
     #: producers of one deployment must agree on it.
@@ -114,8 +116,10 @@ class Settings(BaseModel):
         Raises:
             ConfigError: with every fault found, not just the first.
         """
-        given = {**_in_conf(conf, namespace), **_in_environ(os.environ if environ is None else environ)}
-        known = {name: value for name, (_, value) in given.items() if name in cls.model_fields}
+        environ = os.environ if environ is None else environ
+        sources = (ConfSource(cls, conf, namespace), EnvironSource(cls, environ))
+        given = {name: said for source in sources for name, said in source.given.items()}
+        known = {name: value for source in sources for name, value in source().items()}
         faults = [_unknown(shown, name, cls.model_fields) for name, (shown, _) in given.items() if name not in known]
         try:
             settings = cls.model_validate(known)
@@ -127,6 +131,17 @@ class Settings(BaseModel):
         if faults:
             raise ConfigError(faults)
         return settings
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What the constructor reads: its arguments."""
+        return (init_settings,)
 
     @field_validator("dlq_retry", mode="before")
     @classmethod
@@ -164,26 +179,6 @@ class Settings(BaseModel):
         return int(self.crash_delay_s * 1000)
 
 
-def _in_conf(conf: Mapping[str, Any], namespace: str | None) -> _Given:
-    """What an app's configuration says; where it says it twice, the later map of Celery's chain wins."""
-    prefixes = (f"{namespace.rstrip('_')}_{_CONF}".lower(), _CONF) if namespace else (_CONF,)
-    given = {}
-    for shown, value in conf.items():
-        for prefix in prefixes:
-            if str(shown).lower().startswith(prefix):
-                given[str(shown)[len(prefix) :].lower()] = (str(shown), value)
-                break
-    return given
-
-
-def _in_environ(environ: Mapping[str, str]) -> _Given:
-    return {
-        name[len(_ENV) :].lower(): (name, value)
-        for name, value in environ.items()
-        if name.startswith(_ENV) and name[len(_ENV) :] not in _FOREIGN_ENV
-    }
-
-
 def _crossed(settings: Settings, invalid: Collection[str]) -> list[str]:
     """What is wrong between settings that are each right."""
     soft_s, hard_s = settings.soft_time_limit_s, settings.time_limit_s
@@ -201,6 +196,6 @@ def _unknown(shown: str, name: str, known: Iterable[str]) -> str:
     return f"unknown setting {shown}, did you mean {near_name}?"
 
 
-def _invalid(given: _Given, item: Any) -> str:
+def _invalid(given: Given, item: Any) -> str:
     shown, value = given[str(item["loc"][0])]
     return f"{shown} is {value!r}: {item['msg'][0].lower()}{item['msg'][1:]}"

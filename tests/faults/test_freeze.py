@@ -59,11 +59,10 @@ def test_a_worker_that_wakes_begins_nothing_before_redis_has_renewed_its_lease(
     waiting = [f"waiting{number}" for number in range(40)]
     producer = rig.producer()
     with Proxy(rig.broker) as proxy:
-        frozen = rig.ready(rig.start(pool, concurrency, broker=proxy.url, faults_socket_s="30"))
         rig.send(producer, "gated", running)
-        eventually(lambda: len(rig.count("began")) == concurrency, 20)
         rig.send(producer, "work", waiting, 0.02)
-        eventually(lambda: rig.read().inflight > concurrency, 20)
+        frozen = rig.ready(rig.start(pool, concurrency, broker=proxy.url, faults_socket_s="30"))
+        eventually(lambda: len(rig.count("began")) == concurrency and rig.read().inflight > concurrency, 20)
         frozen.send(signal.SIGSTOP)
         rig.ledger.set(f"{rig.prefix}:gate", 1)
         rig.ready(rig.start(pool, concurrency))

@@ -98,6 +98,9 @@ class Settings(BaseSettings):
     #: a longer key (``card`` masks ``card_number``), in any case. In the environment: with commas between. Risk:
     #: what stands under another key, or is passed by position, is shown.
     redact: tuple[str, ...] = SECRET_NAMES
+    #: How many frames of the caller's stack are kept with each monitor, to tell where a leak comes from; 0: none, at
+    #: no cost. Each is about 80 bytes of Redis, and paths of source files, for as long as the monitor lasts.
+    monitor_stack_depth: int = Field(default=8, ge=0, le=50)
     #: The most messages one take may bring, whatever the prefetch count.
     max_take: int = Field(default=500, ge=1, le=1000)
 

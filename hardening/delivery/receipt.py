@@ -29,7 +29,7 @@ __all__ = ["DeliveryStatus", "Receipt", "Transition", "ran_here"]
 
 
 #: What a receipt keeps for itself.
-_BOOKKEEPING = ("changes", "watched", "kept_until_ms")
+_BOOKKEEPING = ("changes", "watched", "kept_until_ms", "monitored")
 #: How soon a waiter looks again for what is not in Redis yet, but may be in a spool, in seconds.
 _SPOOLED_S = 0.25
 #: How soon a waiter asks again when Redis is away, in seconds.

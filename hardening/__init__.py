@@ -16,13 +16,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hardening.app import harden
     from hardening.core.errors import HardeningError
-    from hardening.delivery import DeliveryStatus, Receipt, asupervised_send, send_many, stream_many, supervised_send
+    from hardening.delivery import (
+        BroadcastResult,
+        DeliveryStatus,
+        Receipt,
+        asupervised_send,
+        broadcast,
+        send_many,
+        stream_many,
+        supervised_send,
+    )
 
 __all__ = [
+    "BroadcastResult",
     "DeliveryStatus",
     "HardeningError",
     "Receipt",
     "asupervised_send",
+    "broadcast",
     "harden",
     "send_many",
     "stream_many",
@@ -30,10 +41,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BroadcastResult": "hardening.delivery",
     "DeliveryStatus": "hardening.delivery",
     "HardeningError": "hardening.core.errors",
     "Receipt": "hardening.delivery",
     "asupervised_send": "hardening.delivery",
+    "broadcast": "hardening.delivery",
     "harden": "hardening.app",
     "send_many": "hardening.delivery",
     "stream_many": "hardening.delivery",

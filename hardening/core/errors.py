@@ -9,11 +9,14 @@
     ├── SpoolError             the spool cannot be read or written
     │   └── SpoolFull          it has no room for one more message
     ├── SendManyFailed         some messages of many were not sent
+    ├── BroadcastFailed        a broadcast did not come to what its strategy asks for
+    │   └── BroadcastRefused   all or nothing: some recipients cannot be served, so nothing was published
     ├── DeliveryError          something about one supervised message
     │   ├── PublishFailed      Redis did not take the message
     │   ├── NotReplicated      too few replicas had the message in time
     │   ├── ConfirmTimeout     the awaited state did not come in time
     │   ├── MessageDied        the message is in the dead-letter queue
+    │   ├── RecipientRefused   one recipient of a broadcast cannot have its message
     │   └── ReceiptNotFound    no such receipt, or it has expired
     └── DeadLetterError        something about the dead-letter queue
         ├── EntryNotFound      no such entry: replayed, purged or never there
@@ -46,6 +49,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BreakerOpen",
+    "BroadcastFailed",
+    "BroadcastRefused",
     "ConfigError",
     "ConfirmTimeout",
     "DeadLetterError",
@@ -62,6 +67,7 @@ __all__ = [
     "QueueFull",
     "QueueUnknown",
     "ReceiptNotFound",
+    "RecipientRefused",
     "RewriteRefused",
     "SendManyFailed",
     "SpoolError",
@@ -158,6 +164,45 @@ class SendManyFailed(HardeningError):
         super().__init__(f"{len(failures)} message(s) of {task} were not sent{first}; {sent} were")
 
 
+class BroadcastFailed(HardeningError):
+    """A broadcast did not come to what its strategy asks for.
+
+    Attributes:
+        result: what became of each recipient's message, as ``hardening.delivery.BroadcastResult``.
+    """
+
+    _HEAD = "the broadcast of {task} to {count} recipient(s), {strategy}, is not {confirm} for {failed} of them"
+    #: How many recipients a message tells of.
+    _MOST = 5
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+        failed = self._told_of(result)
+        head = self._HEAD.format(
+            task=result.task, count=len(result), strategy=result.strategy, confirm=result.confirm, failed=len(failed)
+        )
+        more = [f"and {len(failed) - self._MOST} more"] if len(failed) > self._MOST else []
+        super().__init__("\n  - ".join([head, *(str(one) for one in failed[: self._MOST]), *more]))
+
+    @classmethod
+    def _told_of(cls, result: Any) -> list[Any]:
+        return list(result.failed)
+
+
+class BroadcastRefused(BroadcastFailed):
+    """All or nothing: some recipients cannot be served, so nothing was published.
+
+    Attributes:
+        result: likewise; its ``refused`` are those recipients, and why.
+    """
+
+    _HEAD = "nothing of {task} was published, for {failed} of {count} recipient(s) cannot have it"
+
+    @classmethod
+    def _told_of(cls, result: Any) -> list[Any]:
+        return list(result.refused)
+
+
 class DeliveryError(HardeningError):
     """Something about one supervised message.
 
@@ -239,6 +284,20 @@ class MessageDied(DeliveryError):
     def __init__(self, receipt_id: str, reason: str) -> None:
         self.reason = reason
         super().__init__(receipt_id, f"message {receipt_id} is dead: {reason}")
+
+
+class RecipientRefused(DeliveryError):
+    """One recipient of a broadcast cannot have its message, which was not published.
+
+    Attributes:
+        recipient: which, as ``queue emails``.
+        reason: why, as stored (``no_consumer`` or ``not_a_queue``).
+    """
+
+    def __init__(self, receipt_id: str, recipient: str, reason: str, text: str) -> None:
+        self.recipient = recipient
+        self.reason = reason
+        super().__init__(receipt_id, f"{recipient} cannot have its message: {text}")
 
 
 class ReceiptNotFound(DeliveryError):

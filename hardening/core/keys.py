@@ -11,6 +11,7 @@ is why this library needs one Redis and not a Redis Cluster, as Celery itself do
     ==============================  =======  ==================================================
     {p}:inflight:{consumer}         hash     seq -> list and raw message a consumer has taken
     {p}:started:{consumer}          hash     seq -> ms at which it was begun
+    {p}:consuming:{consumer}        set      names of the queues it takes from, while it holds a lease
     {p}:leases                      zset     live consumer -> expiry, ms
     {p}:dead                        zset     consumer whose lease ran out -> ms; being recovered
     {p}:members                     hash     consumer -> JSON: host, pid
@@ -93,6 +94,10 @@ class Keys:
     def started(self, consumer: str) -> str:
         """What a consumer has begun: who is charged for a crash."""
         return f"{self.prefix}:started:{consumer}"
+
+    def consuming(self, consumer: str) -> str:
+        """The queues a live consumer takes from."""
+        return f"{self.prefix}:consuming:{consumer}"
 
     def bell(self, queue: str) -> str:
         """The doorbell of a queue."""

@@ -23,6 +23,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from hardening.core import telemetry
 from hardening.core.membership import Lease, boot_clock_s
 from hardening.core.scripts import Script
+from hardening.transport.consuming import Consuming
 from hardening.transport.held import Held, tell_released
 from hardening.transport.owed import Owed, insist
 from hardening.transport.strays import free_strays
@@ -76,6 +77,7 @@ class Book:
         self._later = Owed(client, self._mutex)
         self._clock_offset_s = 0.0
         self.lease = Lease(client, scope.keys, ttl_s=settings.lease_ttl_s, on_reaped=self._drop, on_beat=self._beat)
+        self.consuming = Consuming(client, scope.keys, self.lease, again_s=settings.lease_ttl_s)
         #: Set while an event loop flushes for us; otherwise every ack is written at once.
         self.has_loop = False
         #: Makes the event loop come round and flush, when another thread settled something.

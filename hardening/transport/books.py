@@ -47,7 +47,7 @@ def open_book(
     scope = Scope(settings.keys, settings.receipt_ttl_ms, f"{socket.gethostname()}:{os.getpid()}")
     book = Book(client, scope, settings)
     recoverer = Recoverer(client, scope, settings, lease=book.lease, on_buried=on_buried)
-    book.chores += [recoverer.run_once, StockRestorer(client, settings).run_once]
+    book.chores += [book.consuming.run_once, recoverer.run_once, StockRestorer(client, settings).run_once]
     book.lease.start()
     return book
 

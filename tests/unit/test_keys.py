@@ -15,6 +15,7 @@ from hardening.core.keys import PRIORITY_SEPARATOR, Keys, queue_of
 ALL = {
     "{p}:inflight:{consumer}": Keys("p").inflight("c"),
     "{p}:started:{consumer}": Keys("p").started("c"),
+    "{p}:consuming:{consumer}": Keys("p").consuming("c"),
     "{p}:leases": Keys("p").leases,
     "{p}:dead": Keys("p").dead,
     "{p}:members": Keys("p").members,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hardening.core.keys import Keys
-from hardening.core.scripts import Call, Death, Once, Scope, Script, Taken, TakenMessage, calls, keeping
+from hardening.core.scripts import Call, Death, Once, Scope, Script, Taken, TakenMessage, broadcasting, calls, keeping
 from hardening.core.scripts.calls import Buried, Recovery
 
 if TYPE_CHECKING:
@@ -24,8 +24,10 @@ SCOPE = Scope(KEYS, 60_000, "worker")
 CALLS: dict[str, Call] = {
     "ack": SCOPE.ack("c", []),
     "ack_late": SCOPE.ack_late("list", b"raw"),
+    "broadcast": broadcasting.broadcast(SCOPE, [], due_ms=0, task="t", guarantee="g", all_or_none=True),
     "bury": SCOPE.bury("c", 1, Death("reason")),
     "claim": keeping.claim(KEYS, 1, 1),
+    "consume": broadcasting.consume(KEYS, "c", []),
     "count_repeat": calls.count_repeat(KEYS),
     "crash": SCOPE.crash("c", 1, max_crashes=3, base_delay_ms=1, death=Death("reason")),
     "detach": SCOPE.detach(1),
@@ -51,7 +53,8 @@ CALLS: dict[str, Call] = {
 }
 #: What the names in headers stand for.
 NAMES = {
-    "changes": KEYS.changes("r"), "counters": KEYS.counters, "crashes": KEYS.crashes, "dead": KEYS.dead,
+    "changes": KEYS.changes("r"), "consuming": KEYS.consuming("c"),
+    "counters": KEYS.counters, "crashes": KEYS.crashes, "dead": KEYS.dead,
     "delivery": KEYS.delivery("r"), "dlq": KEYS.dlq, "flushing": KEYS.flushing("s"),
     "dlq_groups": KEYS.dlq_groups, "dlq_planned": KEYS.dlq_planned, "dlq_queues": KEYS.dlq_queues,
     "dlq_retry": KEYS.dlq_retry, "dlq_turn": KEYS.dlq_turn,
@@ -191,8 +194,8 @@ def test_a_call_is_signed_by_its_scope() -> None:
     """Whatever touches messages says whose prefix, how long receipts are kept, and who does it."""
     signed = {name: call for name, call in CALLS.items() if "worker" in header(SCRIPTS[name])["ARGV"]}
     assert {call.args[:3] for call in signed.values()} == {("p", 60_000, "worker")}
-    unsigned = "claim count_repeat discard groups keep leave plan readmit recover renew restore_stock trim verify watch"
-    assert sorted(set(CALLS) - set(signed)) == unsigned.split()
+    unsigned = "claim consume count_repeat discard groups keep leave plan readmit recover renew restore_stock"
+    assert sorted(set(CALLS) - set(signed)) == f"{unsigned} trim verify watch".split()
 
 
 def test_the_reply_of_a_take_is_read() -> None:

@@ -154,9 +154,8 @@ def leave(keys: Keys, consumer: str) -> Call:
     """Ends a lease. Reply: how many messages are left behind."""
     return Call(
         _LEAVE,
-        (keys.leases, keys.dead, keys.members, keys.inflight(consumer), keys.started(consumer)),
         (keys.prefix, consumer),
-    )
+    )  # fmt: skip
 
 
 def watch(keys: Keys, receipt: str, watch_ms: int) -> Call:

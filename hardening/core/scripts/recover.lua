@@ -9,8 +9,9 @@ local prefix, ttl, limit = ARGV[1], ARGV[2], tonumber(ARGV[5])
 for _, lost in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now_ms())) do
   if lost ~= ARGV[6] then
     redis.call('ZREM', KEYS[1], lost)
-    redis.call('ZADD', KEYS[2], now_ms(), lost)
     consumer_gone(prefix, lost, 'silent')
+    redis.call('DEL', prefix .. ':consuming:' .. lost)
+    redis.call('ZADD', KEYS[2], now_ms(), lost)
   end
 end
 local consumer = redis.call('ZRANGE', KEYS[2], 0, 0)[1]

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from hardening.core.scripts import Call
 
-__all__ = ["Owner", "owner_of"]
+__all__ = ["Owner", "leave_all", "owner_of"]
 
 _OWNER = "_hardening_monitors"
 #: Monitors that one script call ends or sets: well under a ms of Redis each hundred.
@@ -57,6 +57,8 @@ class Owner:
     Attributes:
         name: in Redis; no other process ever has it.
         table: what this process knows of its monitors.
+        pid: of this process.
+        is_over: whether it has said goodbye.
     """
 
     def __init__(self, app: Celery) -> None:
@@ -66,6 +68,7 @@ class Owner:
         self.ttl_ms = settings.lease_ttl_ms
         self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self.pid = os.getpid()
+        self.is_over = False
         self.table = Table()
         self._numbers = itertools.count(1)
         self._watch = Watch(self)
@@ -156,6 +159,7 @@ class Owner:
 
     def leave(self) -> None:
         """The process ends: so do its monitors. Tries for a moment; after that they end with the lease."""
+        self.is_over = True
         self._watch.stop()
         left = len(self.table.take_all())
         with suppress(RedisError, OSError):
@@ -171,23 +175,24 @@ def owner_of(app: Celery) -> Owner:
         ConfigError: the app is not hardened.
     """
     owner: Owner | None = getattr(app, _OWNER, None)
-    if owner is not None and owner.pid == os.getpid():
+    if owner is not None and owner.pid == os.getpid() and not owner.is_over:
         return owner
     with _mutex:
         owner = getattr(app, _OWNER, None)
-        if owner is None or owner.pid != os.getpid():
+        if owner is None or owner.pid != os.getpid() or owner.is_over:
             owner = Owner(app)
             setattr(app, _OWNER, owner)
             _owners.append(owner)
-            if len(_owners) == 1:
-                atexit.register(_leave_all)
-                signals.worker_process_shutdown.connect(_leave_all, weak=False, dispatch_uid="hardening.monitors")
+            atexit.unregister(leave_all)
+            atexit.register(leave_all)
+            signals.worker_process_shutdown.connect(leave_all, weak=False, dispatch_uid="hardening.monitors")
         return owner
 
 
-def _leave_all(**_: Any) -> None:
-    for owner in _owners:
-        owner.leave()
+def leave_all(**_: Any) -> None:
+    """Ends all monitors of this process, as it does itself when it ends; one that is set later is kept all the same."""
+    while _owners:
+        _owners.pop().leave()
 
 
 def _forget() -> None:

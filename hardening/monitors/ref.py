@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +87,10 @@ class Monitor:
             is_leaked=found.is_leaked,
             on_down=f"task:{_task_of(about)}" if found.has_task else "owner",
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, for programs."""
+        return {**asdict(self), "since": self.since.isoformat()}
 
 
 def tag_of(about: str) -> str:

@@ -65,12 +65,15 @@ class Watch:
                 self._thread.start()
 
     def stop(self) -> None:
-        """The process ends."""
+        """The process ends, and the thread after the round that is under way."""
         self._is_over = True
+        self._work.set()
 
     def _run(self) -> None:
-        while not self._is_over:
+        while True:
             self._work.wait()
+            if self._is_over:
+                return
             try:
                 self.run_once()
             except (RedisError, OSError) as error:

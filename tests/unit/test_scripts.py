@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hardening.core.keys import Keys
-from hardening.core.scripts import Call, Death, Once, Scope, Script, Taken, TakenMessage, broadcasting, calls, keeping
+from hardening.core.scripts import (
+    Call,
+    Death,
+    Once,
+    Scope,
+    Script,
+    Taken,
+    TakenMessage,
+    broadcasting,
+    calls,
+    keeping,
+    monitoring,
+)
 from hardening.core.scripts.calls import Buried, Recovery
 
 if TYPE_CHECKING:
@@ -31,11 +43,20 @@ CALLS: dict[str, Call] = {
     "count_repeat": calls.count_repeat(KEYS),
     "crash": SCOPE.crash("c", 1, max_crashes=3, base_delay_ms=1, death=Death("reason")),
     "detach": SCOPE.detach(1),
+    "demonitor": monitoring.demonitor(KEYS, []),
     "discard": calls.discard(KEYS, []),
     "flush": SCOPE.flush("s", "list", "q", b"raw", receipt={}),
     "groups": calls.groups(KEYS),
     "keep": keeping.keep(KEYS, "k", 1),
     "leave": calls.leave(KEYS, "c"),
+    "monitor": monitoring.monitor(KEYS, "o", 1, []),
+    "monitor_down": monitoring.down(KEYS, "t", "", "how", 1),
+    "monitor_find": monitoring.find(KEYS, limit=1),
+    "monitor_leaks": monitoring.leaks(KEYS, 1),
+    "monitor_owed": monitoring.owed(KEYS, 1, 1, []),
+    "monitor_reap": monitoring.reap(KEYS, "o", 1),
+    "monitor_renew": monitoring.renew(KEYS, "o", 1, 0),
+    "monitor_turn": monitoring.turn(KEYS, "o", 1, may_judge=True, at_once=False),
     "plan": keeping.plan(KEYS, "", "1-1", []),
     "publish": SCOPE.publish("list", "q", b"raw"),
     "publish_many": SCOPE.publish_many("list", "q", [], due_ms=0, task="t", guarantee="g"),
@@ -59,6 +80,11 @@ NAMES = {
     "dlq_groups": KEYS.dlq_groups, "dlq_planned": KEYS.dlq_planned, "dlq_queues": KEYS.dlq_queues,
     "dlq_retry": KEYS.dlq_retry, "dlq_turn": KEYS.dlq_turn,
     "inflight": KEYS.inflight("c"), "leases": KEYS.leases, "list": "list", "members": KEYS.members,
+    "monitored": KEYS.monitored("t"), "monitor_bell": KEYS.monitor_bell("o"), "monitor_downs": KEYS.monitor_downs("o"),
+    "monitor_due": KEYS.monitor_due, "monitor_gone": KEYS.monitor_gone, "monitor_leaked": KEYS.monitor_leaked,
+    "monitor_notices": KEYS.monitor_notices, "monitor_owed": KEYS.monitor_owed, "monitor_queues": KEYS.monitor_queues,
+    "monitor_since": KEYS.monitor_since, "monitor_since or monitor_leaked": KEYS.monitor_since,
+    "monitor_turn": KEYS.monitor_turn, "monitors": KEYS.monitors("o"), "nodes": KEYS.nodes, "owners": KEYS.owners,
     "queues": KEYS.queues, "scheduled": KEYS.scheduled, "scheduled_messages": KEYS.scheduled_messages,
     "seq": KEYS.seq, "started": KEYS.started("c"), "unacked": "unacked", "unacked_index": "unacked_index",
 }  # fmt: skip
@@ -194,8 +220,12 @@ def test_a_call_is_signed_by_its_scope() -> None:
     """Whatever touches messages says whose prefix, how long receipts are kept, and who does it."""
     signed = {name: call for name, call in CALLS.items() if "worker" in header(SCRIPTS[name])["ARGV"]}
     assert {call.args[:3] for call in signed.values()} == {("p", 60_000, "worker")}
-    unsigned = "claim consume count_repeat discard groups keep leave plan readmit recover renew restore_stock"
-    assert sorted(set(CALLS) - set(signed)) == f"{unsigned} trim verify watch".split()
+    unsigned = "claim consume count_repeat demonitor discard groups keep leave"
+    unsigned += " monitor monitor_down monitor_find monitor_leaks monitor_owed monitor_reap monitor_renew monitor_turn"
+    assert (
+        sorted(set(CALLS) - set(signed))
+        == f"{unsigned} plan readmit recover renew restore_stock trim verify watch".split()
+    )
 
 
 def test_the_reply_of_a_take_is_read() -> None:

@@ -154,6 +154,10 @@ def leave(keys: Keys, consumer: str) -> Call:
     """Ends a lease. Reply: how many messages are left behind."""
     return Call(
         _LEAVE,
+        (
+            keys.leases, keys.dead, keys.members, keys.inflight(consumer), keys.started(consumer),
+            keys.consuming(consumer),
+        ),
         (keys.prefix, consumer),
     )  # fmt: skip
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from hardening.core.keys import Keys
 from hardening.core.scripts import calls
 from hardening.core.scripts.broadcasting import consume
 from tests.eventually import eventually
@@ -13,6 +12,7 @@ from tests.eventually import eventually
 if TYPE_CHECKING:
     from redis import Redis
 
+    from hardening.core.keys import Keys
     from hardening.monitors import Down
 
 __all__ = ["Heard", "Targets", "keys_of_monitors"]
@@ -60,6 +60,7 @@ class Heard:
         self.downs: list[Down] = []
 
     def __call__(self, down: Down) -> None:
+        """Is told."""
         with self._mutex:
             self.downs.append(down)
 

@@ -13,7 +13,7 @@ redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 local dead = {}
 if ARGV[4] == '1' then
   for _, consumer in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now)) do
-    gone(prefix, 'worker:' .. consumer, 'silent')
+    consumer_gone(prefix, consumer, 'silent')
   end
   dead = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, 100)
 end

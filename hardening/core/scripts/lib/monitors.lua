@@ -12,8 +12,8 @@ local function read_monitor(record)
   return string.match(record, '^(.)\31(%d+)\31(%d+)\31([^\31]*)\31(.*)$')
 end
 
--- Takes a monitor out of everything that knows of it, and its owner, if it was the last. Whoever is given its record was
--- the one that did.
+-- Takes a monitor out of everything that knows of it, and its owner, if it was the last. Whoever is given its record
+-- was the one that did.
 local function take_out(prefix, id, target)
   local key = prefix .. ':monitors:' .. owner_of(id)
   local record = redis.call('HGET', key, id)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hardening.app import harden
+    from hardening.context import breadcrumb, error_context
     from hardening.core.errors import HardeningError
     from hardening.delivery import (
         BroadcastResult,
@@ -52,8 +53,10 @@ __all__ = [
     "amonitor",
     "amonitoring",
     "asupervised_send",
+    "breadcrumb",
     "broadcast",
     "demonitor",
+    "error_context",
     "find_leaks",
     "harden",
     "list_monitors",
@@ -79,6 +82,8 @@ _HOMES = {
     "broadcast": "hardening.delivery",
     "demonitor": "hardening.monitors",
     "find_leaks": "hardening.monitors",
+    "breadcrumb": "hardening.context",
+    "error_context": "hardening.context",
     "harden": "hardening.app",
     "list_monitors": "hardening.monitors",
     "monitor": "hardening.monitors",

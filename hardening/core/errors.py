@@ -17,6 +17,9 @@
     │   ├── ConfirmTimeout     the awaited state did not come in time
     │   ├── MessageDied        the message is in the dead-letter queue
     │   ├── RecipientRefused   one recipient of a broadcast cannot have its message
+    │   ├── CancelFailed       nobody knows whether the message was cancelled
+    │   ├── ResultUnavailable  the result of the task is nowhere to be had
+    │   ├── ResultTimeout      the result did not come in time
     │   └── ReceiptNotFound    no such receipt, or it has expired
     └── DeadLetterError        something about the dead-letter queue
         ├── EntryNotFound      no such entry: replayed, purged or never there
@@ -44,6 +47,18 @@ from hardening.core.dead_letter_errors import (
     QueueUnknown,
     RewriteRefused,
 )
+from hardening.core.delivery_errors import (
+    CancelFailed,
+    ConfirmTimeout,
+    DeliveryError,
+    MessageDied,
+    NotReplicated,
+    PublishFailed,
+    ReceiptNotFound,
+    RecipientRefused,
+    ResultTimeout,
+    ResultUnavailable,
+)
 from hardening.core.root_error import HardeningError
 
 if TYPE_CHECKING:
@@ -53,6 +68,7 @@ __all__ = [
     "BreakerOpen",
     "BroadcastFailed",
     "BroadcastRefused",
+    "CancelFailed",
     "ConfigError",
     "ConfirmTimeout",
     "DeadLetterError",
@@ -70,6 +86,8 @@ __all__ = [
     "QueueUnknown",
     "ReceiptNotFound",
     "RecipientRefused",
+    "ResultTimeout",
+    "ResultUnavailable",
     "RewriteRefused",
     "SendManyFailed",
     "SpoolError",
@@ -203,107 +221,3 @@ class BroadcastRefused(BroadcastFailed):
     @classmethod
     def _told_of(cls, result: Any) -> list[Any]:
         return list(result.refused)
-
-
-class DeliveryError(HardeningError):
-    """Something about one supervised message.
-
-    Attributes:
-        receipt_id: the id of its receipt.
-    """
-
-    def __init__(self, receipt_id: str, text: str) -> None:
-        self.receipt_id = receipt_id
-        super().__init__(text)
-
-
-class PublishFailed(DeliveryError):
-    """Redis did not take the message, as far as the sender knows, and no spool keeps it.
-
-    Attributes:
-        attempts: how often it was tried.
-    """
-
-    def __init__(
-        self, receipt_id: str, task: str, attempts: int, cause: BaseException, spool: BaseException | None = None
-    ) -> None:
-        self.attempts = attempts
-        beyond = f"; nor was it spooled: {spool}" if spool else ""
-        super().__init__(
-            receipt_id,
-            f"{task}[{receipt_id}] was not published after {attempts} attempt(s): "
-            f"{type(cause).__name__}: {cause}{beyond}",
-        )
-
-
-class NotReplicated(DeliveryError):
-    """Too few replicas had the message in time; Redis itself has it.
-
-    Attributes:
-        asked: how many were to have it.
-        replicas: how many are known to.
-        timeout_s: how long the send was to take, in seconds.
-    """
-
-    def __init__(self, receipt_id: str, asked: int, replicas: int, timeout_s: float) -> None:
-        self.asked = asked
-        self.replicas = replicas
-        self.timeout_s = timeout_s
-        super().__init__(
-            receipt_id,
-            f"message {receipt_id} is on {replicas} replica(s), not {asked}, after {timeout_s:g} s; Redis has it, and "
-            "the receipt follows it",
-        )
-
-
-class ConfirmTimeout(DeliveryError):
-    """The awaited state did not come in time; the message itself is safe.
-
-    Attributes:
-        awaited: the state that was waited for.
-        state: the state at the end of the wait.
-        timeout_s: how long the wait was, in seconds.
-    """
-
-    def __init__(self, receipt_id: str, awaited: str, state: str, timeout_s: float) -> None:
-        self.awaited = awaited
-        self.state = state
-        self.timeout_s = timeout_s
-        super().__init__(
-            receipt_id,
-            f"message {receipt_id} is {state}, not {awaited}, after {timeout_s:g} s; it is safe, "
-            "the receipt follows it",
-        )
-
-
-class MessageDied(DeliveryError):
-    """The message ended in the dead-letter queue, or was purged.
-
-    Attributes:
-        reason: why it died, as stored (``dlq.Reason`` or ``purged``).
-    """
-
-    def __init__(self, receipt_id: str, reason: str) -> None:
-        self.reason = reason
-        super().__init__(receipt_id, f"message {receipt_id} is dead: {reason}")
-
-
-class RecipientRefused(DeliveryError):
-    """One recipient of a broadcast cannot have its message, which was not published.
-
-    Attributes:
-        recipient: which, as ``queue emails``.
-        reason: why, as stored (``no_consumer`` or ``not_a_queue``).
-    """
-
-    def __init__(self, receipt_id: str, recipient: str, reason: str, text: str) -> None:
-        self.recipient = recipient
-        self.reason = reason
-        super().__init__(receipt_id, f"{recipient} cannot have its message: {text}")
-
-
-class ReceiptNotFound(DeliveryError):
-    """No such receipt, or it has expired."""
-
-    def __init__(self, receipt_id: str) -> None:
-        super().__init__(receipt_id, f"no receipt {receipt_id}: never written, or expired")

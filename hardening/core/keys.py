@@ -23,6 +23,7 @@ is why this library needs one Redis and not a Redis Cluster, as Celery itself do
     {p}:crashes                     hash     message id -> crashes so far
     {p}:delivery:{receipt}          hash     the state of a supervised message
     {p}:changes:{receipt}           stream   its new states, while somebody waits for them
+    {p}:cancelling                  hash     message id -> until when and by whom its holder is asked to give it up
     {p}:idempotency:{digest}        string   the receipt of the one message that has an idempotency key
     {p}:flushing:{spool}            set      message ids that Redis has and a spool has not yet forgotten
     {p}:dlq                         stream   dead letters
@@ -118,6 +119,11 @@ class Keys:
     def flushing(self, spool: str) -> str:
         """What Redis has and a spool has not yet forgotten: at most one batch."""
         return f"{self.prefix}:flushing:{spool}"
+
+    @property
+    def cancelling(self) -> str:
+        """What consumers hold and somebody asks them to give up."""
+        return f"{self.prefix}:cancelling"
 
     @property
     def leases(self) -> str:

@@ -92,7 +92,7 @@ class Replication:
         name = ("WAITAOF", 1) if self.on_disk else ("WAIT",)
         connection.send_packed_command([pack_command((*name, self.replicas, wait_ms))], check_health=False)
         try:
-            reply = connection.read_response()
+            reply = connection.read_response(disconnect_on_error=True)
         except ResponseError as error:
             if not self.on_disk:
                 raise

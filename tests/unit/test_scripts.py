@@ -20,6 +20,7 @@ from hardening.core.scripts import (
     TakenMessage,
     broadcasting,
     calls,
+    cancelling,
     keeping,
     monitoring,
 )
@@ -38,6 +39,7 @@ CALLS: dict[str, Call] = {
     "ack_late": SCOPE.ack_late("list", b"raw"),
     "broadcast": broadcasting.broadcast(SCOPE, [], due_ms=0, task="t", guarantee="g", all_or_none=True),
     "bury": SCOPE.bury("c", 1, Death("reason")),
+    "cancel": cancelling.cancel(SCOPE, "r", [], "a", patience_ms=0),
     "claim": keeping.claim(KEYS, 1, 1),
     "consume": broadcasting.consume(KEYS, "c", []),
     "count_repeat": calls.count_repeat(KEYS),
@@ -64,6 +66,7 @@ CALLS: dict[str, Call] = {
     "readmit": keeping.readmit(KEYS, list_key=b"list", reason=b"r", fingerprint=b"", raw=b"", fields={}),
     "recover": SCOPE.recover("c", max_crashes=3, base_delay_ms=1, limit=1),
     "release": SCOPE.release("c", []),
+    "revoke": cancelling.revoke(SCOPE, "c", 1),
     "renew": calls.renew(KEYS, "c", 1, join=True, about=""),
     "replay": SCOPE.replay([]),
     "restore_stock": calls.restore_stock(KEYS, b"tag", "list", b"raw"),
@@ -74,7 +77,7 @@ CALLS: dict[str, Call] = {
 }
 #: What the names in headers stand for.
 NAMES = {
-    "changes": KEYS.changes("r"), "consuming": KEYS.consuming("c"),
+    "cancelling": KEYS.cancelling, "changes": KEYS.changes("r"), "consuming": KEYS.consuming("c"),
     "counters": KEYS.counters, "crashes": KEYS.crashes, "dead": KEYS.dead,
     "delivery": KEYS.delivery("r"), "dlq": KEYS.dlq, "flushing": KEYS.flushing("s"),
     "dlq_groups": KEYS.dlq_groups, "dlq_planned": KEYS.dlq_planned, "dlq_queues": KEYS.dlq_queues,
@@ -159,6 +162,22 @@ def test_an_idempotency_key_is_passed_after_the_fixed_keys() -> None:
     assert published.args[3:] == ("q", 0, b"raw", 7, "task", "t")
     flushed = SCOPE.flush("s", "list", "q", b"raw", receipt={"task": "t"}, once=once)
     assert (flushed.keys, flushed.args) == ((*CALLS["flush"].keys, KEYS.idempotency("d")), published.args)
+
+
+def test_the_lists_of_a_queue_are_passed_after_the_fixed_keys() -> None:
+    """To search them."""
+    call = cancelling.cancel(SCOPE, "r", ["a", "b"], "asker", patience_ms=7, place=cancelling.Place(1, 5), limit=9)
+    assert (call.keys, call.args[3:]) == ((*CALLS["cancel"].keys, "a", "b"), ("asker", 7, 1, 5, 9))
+
+
+def test_the_reply_of_a_cancel_is_read() -> None:
+    """With the raw bytes only the first time; a search goes on a little before where it stopped."""
+    asked = cancelling.Asked
+    assert asked.parse([b"cancelled", b"queue", b"a", b"raw"]) == asked("cancelled", "queue", "a", b"raw")
+    assert asked.parse([b"cancelled", b"queue", b"a"]) == asked("cancelled", "queue", "a")
+    assert asked.parse([b"searching", 1, 5000]) == asked("searching", go_on=cancelling.Place(1, 4900))
+    assert asked.parse([b"searching", 1, 50]) == asked("searching", go_on=cancelling.Place(1, 0))
+    assert asked.parse([b"acked"]) == asked("acked")
 
 
 def test_lists_are_passed_after_the_fixed_keys() -> None:

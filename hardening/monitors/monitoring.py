@@ -140,6 +140,8 @@ def prepare(
     is_task = isinstance(on_down, Signature)
     if not (on_down is None or is_task or callable(on_down)):
         raise TypeError(f"on_down is {on_down!r}, expected something to call, or a signature")
+    if isinstance(on_down, Signature) and on_down.get("subtask_type"):
+        raise TypeError(f"on_down is a {on_down['subtask_type']}, expected the signature of one task")
     running = running_task()
     about: dict[str, Any] = {"tag": tag}
     if running.id:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Notices"]
 
-_BATCH = 20
+_BATCH = 10
 #: For how long notices are claimed: above what sending a batch takes while Redis answers.
-_CLAIM_MS = 30_000
+_CLAIM_MS = 10_000
 _SEND_TIMEOUT_S = 1.0
 
 
@@ -81,10 +81,10 @@ class Notices:
     def _is_settled(self, told: Told) -> bool:
         """Whether it need not be tried again."""
         try:
-            call = json.loads(told.about)["on_down"]
+            call = signature(dict(json.loads(told.about)["on_down"]), app=self._app)
             down = Down.of(told, tag_of(told.about))
             receipt = supervised_send(
-                signature(call, app=self._app), (down.to_json(),), idempotency_key=f"monitor {told.id}",
+                call, (down.to_json(),), idempotency_key=f"monitor {told.id}",
                 timeout=_SEND_TIMEOUT_S, retries=0, on_error="raise",
             )  # fmt: skip
         except (RedisError, OSError, DeliveryError, BreakerOpen):
@@ -92,5 +92,5 @@ class Notices:
         except Exception as error:  # noqa: BLE001 - the edge: it would fail for ever
             telemetry.emit(events.MonitorTellFailed(monitor=told.id, error=repr(error)))
             return True
-        telemetry.emit(events.MonitorNoticeSent(monitor=told.id, task=str(call.get("task")), receipt=receipt.id))
+        telemetry.emit(events.MonitorNoticeSent(monitor=told.id, task=str(call.task), receipt=receipt.id))
         return True

@@ -52,6 +52,7 @@ class Watch:
         self._sweeper = Sweeper(owner.app, owner.name)
         self._notices = Notices(owner.app)
         self._heard = 0
+        self._may_owe = False
         self._renew_at_s = 0.0
 
     def start(self) -> None:
@@ -92,7 +93,7 @@ class Watch:
             redis.RedisError: Redis could not be asked.
         """
         owner, now_s = self._owner, boot_clock_s()
-        if owner.table.is_idle and not self._heard:
+        if owner.table.is_idle and not (self._heard or self._may_owe):
             self._sleep()
             return
         if now_s >= self._renew_at_s:
@@ -102,8 +103,16 @@ class Watch:
         rung: Any = client_of(owner.app).brpop(bells, timeout=_LISTEN_S)
         if rung is not None and rung[0].decode() == bells[0]:
             self._hear()
-        elif self._sweeper.run_once(at_once=rung is not None).owed:
+        else:
+            self._look(at_once=rung is not None or self._may_owe)
+
+    def _look(self, *, at_once: bool) -> None:
+        """Looks after everybody's monitors; after a down that is told by a task until that is sent, by whomever."""
+        report = self._sweeper.run_once(at_once=at_once)
+        if report.owed:
             self._notices.start()
+        elif at_once:
+            self._may_owe = False
 
     def _sleep(self) -> None:
         """Nothing is left to look after, unless it has come this very moment."""
@@ -143,6 +152,7 @@ class Watch:
         if held is None:
             return
         down = Down.of(told, held.tag)
+        self._may_owe = self._may_owe or held.errand.has_task
         telemetry.emit(events.MonitorDown(monitor=down.monitor, target=down.target, tag=down.tag, reason=down.reason))
         if held.on_down is not None:
             self._teller.tell(held.on_down, down, held.loop)

@@ -288,6 +288,8 @@ def test_arguments_that_make_no_sense_are_refused(app: Celery) -> None:
         monitor("queue:q", "t" * 201, app=app)
     with pytest.raises(TypeError, match="on_down"):
         monitor("queue:q", on_down=3, app=app)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="on_down is a chain"):
+        monitor("queue:q", on_down=app.signature("t") | app.signature("u"), app=app)
     with pytest.raises(TypeError, match="JSON"):
         monitor("queue:q", on_down=app.signature("t", args=(object(),)), app=app)
     assert owner_of(app).table.is_idle

@@ -28,7 +28,7 @@ if #watched > 0 then
     if not taken[queue] then gone(prefix, 'queue:' .. queue, 'abandoned') end
   end
 end
-local out = {1, redis.call('ZCOUNT', KEYS[5], '-inf', now), redis.call('ZCOUNT', KEYS[6], '-inf', now),
+local out = {1, redis.call('ZCOUNT', KEYS[5], '-inf', now), redis.call('ZCARD', KEYS[6]),
   redis.call('ZCARD', KEYS[3])}
 for _, target in ipairs(redis.call('HRANDFIELD', KEYS[4], 100)) do
   out[#out + 1], out[#out + 2] = target, redis.call('HGET', KEYS[4], target)

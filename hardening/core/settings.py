@@ -110,6 +110,9 @@ class Settings(BaseSettings):
     #: "window_s": 10, "open_s": 30, "probes": 3}}``. What is left out is as the code declares it, or as in these
     #: defaults. In the environment: JSON.
     breakers: dict[str, BreakerRule] = Field(default={})
+    #: How many frames of the caller's stack are kept with each monitor, to tell where a leak comes from; 0: none, at
+    #: no cost. Each is about 80 bytes of Redis, and paths of source files, for as long as the monitor lasts.
+    monitor_stack_depth: int = Field(default=8, ge=0, le=50)
     #: The most messages one take may bring, whatever the prefetch count.
     max_take: int = Field(default=500, ge=1, le=1000)
 

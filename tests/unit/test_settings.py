@@ -31,6 +31,7 @@ DEFAULTS: dict[str, Any] = {
     "spool_max_messages": 100_000,
     "spool_max_bytes": 268_435_456,
     "breakers": {},
+    "monitor_stack_depth": 8,
     "max_take": 500,
     "dlq_retry": {},
     "dlq_max_age_s": 1_209_600.0,

@@ -25,7 +25,7 @@ from tests.integration import isolated_functions as functions
 _HERE = "tests.integration.isolated_functions"
 
 
-def _is_gone(pid: int) -> bool:
+def is_gone(pid: int) -> bool:
     """Whether a process is no more, or waits only to be forgotten."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
@@ -90,7 +90,7 @@ def test_it_is_killed_at_its_deadline_with_its_children(tmp_path: Path) -> None:
     assert 1.5 <= time.monotonic() - begin_s < 10
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
     assert len(pids) == 2
-    eventually(lambda: all(_is_gone(pid) for pid in pids), 10)
+    eventually(lambda: all(is_gone(pid) for pid in pids), 10)
     assert _fds() == before
 
 
@@ -98,7 +98,7 @@ def test_what_it_leaves_behind_is_killed(tmp_path: Path) -> None:
     """When it has answered."""
     assert isolate(functions.spawn, str(tmp_path / "pids"), timeout=30) is None
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
-    eventually(lambda: all(_is_gone(pid) for pid in pids), 10)
+    eventually(lambda: all(is_gone(pid) for pid in pids), 10)
 
 
 def test_it_dies_with_the_one_who_waits(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_it_dies_with_the_one_who_waits(tmp_path: Path) -> None:
     waiting.kill()
     waiting.wait(10)
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
-    eventually(lambda: all(_is_gone(pid) for pid in pids), 10)
+    eventually(lambda: all(is_gone(pid) for pid in pids), 10)
 
 
 def _in_a_daemon(queue: Any) -> None:

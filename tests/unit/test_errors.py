@@ -84,17 +84,24 @@ EXAMPLES: list[tuple[HardeningError, dict[str, object], str]] = [
 ]
 
 
-def drawn() -> list[tuple[int, str]]:
-    """The tree in the docstring: depth and name, top down."""
+def drawn() -> set[tuple[str, ...]]:
+    """The tree in the docstring: the way from the root to each name. What other rooms draw there is theirs."""
     lines = [line for line in str(errors.__doc__).splitlines() if "Error" in line or "\u2500\u2500 " in line]
-    names = [(line, next(word for word in line.split() if word.isalpha())) for line in lines]
-    return [((line.index(name) - 4) // 4, name) for line, name in names if name in errors.__all__]
+    way: list[str] = []
+    ways = set()
+    for line in lines:
+        name = next(word for word in line.split() if word.isalpha())
+        if name in errors.__all__:
+            way[(line.index(name) - 4) // 4 :] = [name]
+            ways.add(tuple(way))
+    return ways
 
 
-def real(root: type[BaseException] = HardeningError, depth: int = 0) -> list[tuple[int, str]]:
+def real(root: type[BaseException] = HardeningError, way: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
     """The tree as it is."""
-    children = (one for one in root.__subclasses__() if one.__module__ == errors.__name__)
-    return [(depth, root.__name__), *(item for one in children for item in real(one, depth + 1))]
+    here = (*way, root.__name__)
+    children = [one for one in root.__subclasses__() if one.__module__.startswith("hardening.core.")]
+    return {here}.union(*(real(one, here) for one in children))
 
 
 def test_the_tree_is_as_it_is_drawn() -> None:
@@ -104,8 +111,10 @@ def test_the_tree_is_as_it_is_drawn() -> None:
 
 def test_all_of_it_is_public() -> None:
     """And nothing else is."""
-    defined = [name for name, one in inspect.getmembers(errors, inspect.isclass) if one.__module__ == errors.__name__]
-    assert sorted(errors.__all__) == sorted(defined) == sorted({name for _, name in real()} | {"HardeningWarning"})
+    members = inspect.getmembers(errors, inspect.isclass)
+    defined = {name for name, one in members if one.__module__.startswith("hardening.core.")}
+    assert set(errors.__all__) == defined == {way[-1] for way in real()} | {"HardeningWarning"}
+    assert len(errors.__all__) == len(defined)
 
 
 @pytest.mark.parametrize(("error", "attributes", "text"), EXAMPLES, ids=lambda value: type(value).__name__)

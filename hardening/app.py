@@ -13,6 +13,9 @@ from hardening.core.errors import ConfigError, HardeningWarning
 from hardening.core.settings import Settings
 from hardening.core.travel import let_travel
 from hardening.overrides import conf_for, dangers_in, overridden_in
+from hardening.timeouts.lookup import install
+from hardening.timeouts.table import Table
+from hardening.timeouts.waiting import bound_waits
 from hardening.transport.producers import speed_up
 from hardening.transport.transport import Connection
 from hardening.worker.keeping import KeepStep
@@ -56,7 +59,7 @@ def harden(app: Celery) -> Celery:
     """
     if is_hardened(app):
         return app
-    settings = _validated(app)
+    settings, table = _validated(app)
     limits, overridden = limits_for(app, settings), list(overridden_in(app))
     for name, value in conf_for(app, settings).items():
         _override(app, name, value)
@@ -74,6 +77,8 @@ def harden(app: Celery) -> Celery:
     app.steps["consumer"].add(BookStep)
     _prepare_tasks(app, limits)
     set_settings(app, settings)
+    install(app, table)
+    bound_waits()
     for event in overridden:
         telemetry.emit(event)
     return app
@@ -87,20 +92,25 @@ def _override(app: Celery, name: str, value: Any) -> None:
     app.conf[name] = value
 
 
-def _validated(app: Celery) -> Settings:
+def _validated(app: Celery) -> tuple[Settings, Table]:
     faults: list[str] = []
+    settings = Settings.model_construct()
+    table = Table(settings)
     try:
         settings = Settings.load(app.conf, namespace=vars(app).get("namespace"))
         RetryPolicy(settings.dlq_retry)  # knows the reasons
     except ConfigError as error:
         faults += error.faults
-        settings = Settings.model_construct()
+    try:
+        table = Table(settings)  # reads its file
+    except ConfigError as error:
+        faults += error.faults
     faults += _broker_faults(app)
     if faults:
         raise ConfigError(faults)
     for fault in dangers_in(app):
         warnings.warn(fault, HardeningWarning, stacklevel=3)
-    return settings
+    return settings, table
 
 
 def _urls(app: Celery) -> list[str]:

@@ -32,6 +32,8 @@ is why this library needs one Redis and not a Redis Cluster, as Celery itself do
     {p}:dlq:planned                 string   the last dead letter whose retry was decided
     {p}:dlq:turn                    string   the keeper whose turn it is, for a while
     {p}:counters                    hash     the ledger, and statistics
+    {p}:timeouts                    hash     rule -> timeout that is set for all processes
+    {p}:timeouts:changes            stream   wakes who follows them; the last change alone
     ==============================  =======  ==================================================
 """
 
@@ -177,3 +179,13 @@ class Keys:
     def counters(self) -> str:
         """The ledger."""
         return f"{self.prefix}:counters"
+
+    @property
+    def timeouts(self) -> str:
+        """Timeouts that are set for all processes."""
+        return f"{self.prefix}:timeouts"
+
+    @property
+    def timeout_changes(self) -> str:
+        """Tells those who follow them of a change."""
+        return f"{self.prefix}:timeouts:changes"

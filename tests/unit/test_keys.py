@@ -36,6 +36,8 @@ ALL = {
     "{p}:dlq:planned": Keys("p").dlq_planned,
     "{p}:dlq:turn": Keys("p").dlq_turn,
     "{p}:counters": Keys("p").counters,
+    "{p}:timeouts": Keys("p").timeouts,
+    "{p}:timeouts:changes": Keys("p").timeout_changes,
 }
 
 

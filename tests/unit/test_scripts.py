@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hardening.core.keys import Keys
-from hardening.core.scripts import Call, Death, Once, Scope, Script, Taken, TakenMessage, calls, keeping
+from hardening.core.scripts import Call, Death, Once, Scope, Script, Taken, TakenMessage, calls, keeping, timeouts
 from hardening.core.scripts.calls import Buried, Recovery
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ CALLS: dict[str, Call] = {
     "restore_stock": calls.restore_stock(KEYS, b"tag", "list", b"raw"),
     "take": SCOPE.take("c", [], 1),
     "watch": calls.watch(KEYS, "r", 1),
+    "change_timeout": timeouts.change_timeout(KEYS, "default", "5"),
+    "read_timeouts": timeouts.read_timeouts(KEYS),
     "trim": keeping.trim(KEYS, most=1, max_age_ms=1, limit=1),
     "verify": calls.verify(KEYS, limit=1, steps=(0,), unacked="unacked"),
 }
@@ -58,6 +60,7 @@ NAMES = {
     "inflight": KEYS.inflight("c"), "leases": KEYS.leases, "list": "list", "members": KEYS.members,
     "queues": KEYS.queues, "scheduled": KEYS.scheduled, "scheduled_messages": KEYS.scheduled_messages,
     "seq": KEYS.seq, "started": KEYS.started("c"), "unacked": "unacked", "unacked_index": "unacked_index",
+    "timeouts": KEYS.timeouts, "timeout_changes": KEYS.timeout_changes,
 }  # fmt: skip
 BUILT_IN = {"if", "for", "while", "and", "or", "not", "return", "function", "in", "elseif", "until"} | {
     "ipairs", "pairs", "select", "tonumber", "tostring", "type", "unpack",
@@ -192,7 +195,8 @@ def test_a_call_is_signed_by_its_scope() -> None:
     signed = {name: call for name, call in CALLS.items() if "worker" in header(SCRIPTS[name])["ARGV"]}
     assert {call.args[:3] for call in signed.values()} == {("p", 60_000, "worker")}
     unsigned = "claim count_repeat discard groups keep leave plan readmit recover renew restore_stock trim verify watch"
-    assert sorted(set(CALLS) - set(signed)) == unsigned.split()
+    unsigned += " change_timeout read_timeouts"
+    assert set(CALLS) - set(signed) == set(unsigned.split())
 
 
 def test_the_reply_of_a_take_is_read() -> None:

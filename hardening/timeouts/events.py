@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 from hardening.core.telemetry import Event
 
-__all__ = ["CallTimedOut", "DeadlineExpired", "TimeoutsChanged", "TimeoutsNotRead", "WaitBounded"]
+__all__ = [
+    "CallTimedOut",
+    "DeadlineExpired",
+    "ThreadLost",
+    "ThreadReturned",
+    "TimeoutsChanged",
+    "TimeoutsNotRead",
+    "WaitBounded",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,3 +66,21 @@ class WaitBounded(Event):
     operation: str  #: what was waited for
     line: str  #: file and line of the caller
     timeout_s: float  #: what is in force instead; 0: nothing is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadLost(Event):
+    """A task in a thread has not ended after its hard time limit; another thread takes the place."""
+
+    name = "hardening.thread.lost"
+    is_alarming = True
+    thread: int  #: its number
+    stack: str  #: where it is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadReturned(Event):
+    """A thread that had been given up has ended its task after all."""
+
+    name = "hardening.thread.returned"
+    thread: int  #: its number

@@ -70,12 +70,12 @@ def stuck(key: str) -> None:
 
 @app.task
 def look_up(key: str, name: str, seconds: float = 0.0) -> None:
-    """Notes what is in force for a name; with seconds, again and again for so long."""
+    """Notes what is in force for a name; with seconds, again and again for so long, or until the gate is open."""
     until_s = time.monotonic() + seconds
     note("began", key)
     while True:
         note("timeout", key, timeout_for(name))
-        if time.monotonic() >= until_s:
+        if time.monotonic() >= until_s or ledger(os.getpid()).exists(f"{PREFIX}:gate"):
             return
         threading.Event().wait(0.05)
 

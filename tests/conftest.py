@@ -17,6 +17,7 @@ from hardening import harden
 from hardening.core.embedded import EmbeddedRedis
 from hardening.core.keys import Keys
 from hardening.delivery.flusher import stop_flushers
+from hardening.timeouts.follower import stop_followers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,6 +116,7 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     yield
     stop_flushers()
+    stop_followers()
 
 
 @pytest.fixture(autouse=True)

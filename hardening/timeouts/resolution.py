@@ -67,6 +67,7 @@ class Rules:
     Attributes:
         rules: by name, with where each comes from.
         known: seconds by name, of what was asked before.
+        limits: the same for tasks, see :meth:`limit_s`.
     """
 
     def __init__(self, layers: Iterable[tuple[str, Mapping[str, Value]]], factor: float) -> None:
@@ -75,7 +76,7 @@ class Rules:
         self._factor = factor
         patterns = sorted((name for name in self.rules if "*" in name), key=_least_special_last)
         self._patterns = [(re.compile(translate(name)).match, name) for name in patterns]
-        self._limits: dict[str, float | None] = {}
+        self.limits: dict[str, float | None] = {}
 
     def seconds(self, name: str) -> float:
         """How long something may take, in seconds; as :meth:`resolve`, remembered."""
@@ -87,18 +88,24 @@ class Rules:
     def resolve(self, name: str) -> Resolved:
         """The rule in force for a name."""
         rule = self._rule_for(name)
-        value, source = self.rules[rule]
+        return Resolved(self.value_s(rule), rule, self.rules[rule].source)
+
+    def value_s(self, rule: str) -> float:
+        """What a rule says, in seconds, the factor included."""
+        value = self.rules[rule].value
         if isinstance(value, str):
             value = self.rules[value].value
-        return Resolved(float(value) * self._factor, rule, source)
+        return float(value) * self._factor
 
     def limit_s(self, task: str) -> float | None:
         """How long a task may run, in seconds, if a rule besides ``default`` is about it; else None."""
         try:
-            return self._limits[task]
+            return self.limits[task]
         except KeyError:
+            if len(self.limits) >= _MOST_KNOWN:
+                self.limits.clear()
             found = self.resolve(task)
-            limit_s = self._limits[task] = None if found.rule in CLASSES else found.seconds
+            limit_s = self.limits[task] = None if found.rule in CLASSES else found.seconds
             return limit_s
 
     def _rule_for(self, name: str) -> str:

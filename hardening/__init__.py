@@ -15,14 +15,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hardening.app import harden
+    from hardening.context import breadcrumb, error_context
     from hardening.core.errors import HardeningError
-    from hardening.delivery import DeliveryStatus, Receipt, asupervised_send, send_many, stream_many, supervised_send
+    from hardening.delivery import (
+        BroadcastResult,
+        DeliveryStatus,
+        Receipt,
+        asupervised_send,
+        broadcast,
+        send_many,
+        stream_many,
+        supervised_send,
+    )
 
 __all__ = [
+    "BroadcastResult",
     "DeliveryStatus",
     "HardeningError",
     "Receipt",
     "asupervised_send",
+    "breadcrumb",
+    "broadcast",
+    "error_context",
     "harden",
     "send_many",
     "stream_many",
@@ -30,10 +44,14 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BroadcastResult": "hardening.delivery",
     "DeliveryStatus": "hardening.delivery",
     "HardeningError": "hardening.core.errors",
     "Receipt": "hardening.delivery",
     "asupervised_send": "hardening.delivery",
+    "broadcast": "hardening.delivery",
+    "breadcrumb": "hardening.context",
+    "error_context": "hardening.context",
     "harden": "hardening.app",
     "send_many": "hardening.delivery",
     "stream_many": "hardening.delivery",

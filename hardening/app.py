@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from dlq.policy import RetryPolicy
+from hardening.context.here import pack
 from hardening.core import telemetry
+from hardening.core.context_header import HEADER
 from hardening.core.deployment import is_hardened, set_settings
 from hardening.core.errors import ConfigError, HardeningWarning
 from hardening.core.settings import Settings
-from hardening.core.travel import let_travel
+from hardening.core.travel import let_travel, register
 from hardening.overrides import conf_for, dangers_in, overridden_in
 from hardening.timeouts.lookup import install
 from hardening.timeouts.table import Table
@@ -72,6 +74,7 @@ def harden(app: Celery) -> Celery:
     app.amqp.Connection = Connection
     speed_up(app.amqp)
     let_travel(app.amqp)
+    register(HEADER, pack)
     app.steps["worker"].add(BeginStep)
     app.steps["worker"].add(KeepStep)
     app.steps["consumer"].add(BookStep)

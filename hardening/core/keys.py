@@ -11,6 +11,7 @@ is why this library needs one Redis and not a Redis Cluster, as Celery itself do
     ==============================  =======  ==================================================
     {p}:inflight:{consumer}         hash     seq -> list and raw message a consumer has taken
     {p}:started:{consumer}          hash     seq -> ms at which it was begun
+    {p}:consuming:{consumer}        set      names of the queues it takes from, while it holds a lease
     {p}:leases                      zset     live consumer -> expiry, ms
     {p}:dead                        zset     consumer whose lease ran out -> ms; being recovered
     {p}:members                     hash     consumer -> JSON: host, pid
@@ -22,6 +23,7 @@ is why this library needs one Redis and not a Redis Cluster, as Celery itself do
     {p}:crashes                     hash     message id -> crashes so far
     {p}:delivery:{receipt}          hash     the state of a supervised message
     {p}:changes:{receipt}           stream   its new states, while somebody waits for them
+    {p}:cancelling                  hash     message id -> until when and by whom its holder is asked to give it up
     {p}:idempotency:{digest}        string   the receipt of the one message that has an idempotency key
     {p}:flushing:{spool}            set      message ids that Redis has and a spool has not yet forgotten
     {p}:dlq                         stream   dead letters
@@ -81,6 +83,10 @@ class Keys:
         """What a consumer has begun: who is charged for a crash."""
         return f"{self.prefix}:started:{consumer}"
 
+    def consuming(self, consumer: str) -> str:
+        """The queues a live consumer takes from."""
+        return f"{self.prefix}:consuming:{consumer}"
+
     def bell(self, queue: str) -> str:
         """The doorbell of a queue."""
         return f"{self.prefix}:bell:{queue}"
@@ -100,6 +106,11 @@ class Keys:
     def flushing(self, spool: str) -> str:
         """What Redis has and a spool has not yet forgotten: at most one batch."""
         return f"{self.prefix}:flushing:{spool}"
+
+    @property
+    def cancelling(self) -> str:
+        """What consumers hold and somebody asks them to give up."""
+        return f"{self.prefix}:cancelling"
 
     @property
     def leases(self) -> str:

@@ -13,20 +13,27 @@ Does not guarantee: that headers are what a packer packed. Whoever reads them mu
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextvars import ContextVar, copy_context
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from celery import _state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Sequence
 
     from celery.app.amqp import AMQP
     from celery.app.task import Context
 
     Packer = Callable[[], Any]
 
-__all__ = ["let_travel", "outgoing", "received", "register", "requests"]
+__all__ = ["carry", "header_of", "let_travel", "outgoing", "received", "register", "requests"]
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: The requests of the tasks for which this thread works.
+_carried: ContextVar[tuple[Context, ...]] = ContextVar("hardening_carried", default=())
 _packers: tuple[tuple[str, Packer], ...] = ()
 
 
@@ -51,15 +58,21 @@ def outgoing() -> dict[str, Any]:
     return headers
 
 
-def requests() -> Iterator[Context]:
+def requests() -> Sequence[Context]:
     """The requests of the tasks that a worker, or ``apply``, runs here, the innermost first.
 
     Here is this thread or green thread, in whichever pool. Tasks that others call as plain functions are part of those.
     """
-    for task in reversed(_tasks_here() or ()):
-        for request in reversed(task.request_stack.stack):
-            if not request.called_directly:
-                yield request
+    carried, tasks = _carried.get(), _tasks_here()
+    if not tasks:
+        return carried
+    found = [
+        request
+        for task in reversed(tasks)
+        for request in reversed(_items(task.request_stack))
+        if not request.called_directly
+    ]
+    return [*found, *carried] if carried else found
 
 
 def received(header: str) -> Any:
@@ -67,29 +80,52 @@ def received(header: str) -> Any:
 
     It is whatever somebody put into a message: check it, bound it, and do not raise because of it.
     """
-    for request in requests():
-        headers: Any = request.headers
-        if isinstance(headers, dict) and headers.get(header) is not None:
-            return headers[header]
-    return None
+    found = (header_of(request, header) for request in requests())
+    return next((value for value in found if value is not None), None)
 
 
-def _lookup() -> Callable[[], list[Any] | None]:
-    """How to find the stack of tasks that run in this thread.
+def header_of(request: Context, header: str) -> Any:
+    """What came along under a header with one task; None: nothing."""
+    headers: Any = request.headers
+    return headers.get(header) if isinstance(headers, dict) else None
 
-    Celery's own way raises and catches an error where there is none, which takes longer than all else here.
+
+def carry(function: Callable[P, R]) -> Callable[P, R]:
+    """Has a function that another thread runs see what is seen here, now: context variables, and the task that runs.
+
+    For ``Thread(target=carry(work))`` and ``executor.submit(carry(work), ...)``. Any number of threads may run it.
     """
-    stack: Any = vars(_state)["_task_stack"]
-    local: Any = getattr(stack, "_local", None)
+    here = copy_context()
+    here.run(_carried.set, tuple(requests()))
+
+    @wraps(function)
+    def carried(*args: P.args, **kwargs: P.kwargs) -> R:
+        return here.copy().run(function, *args, **kwargs)
+
+    return carried
+
+
+def _items(stack: Any) -> Sequence[Any]:
+    """What is on one of Celery's stacks in this thread.
+
+    Celery's own way raises and catches an error where there is nothing, which takes longer than all else here.
+    """
+    local = getattr(stack, "_local", None)
     if local is None:  # USE_FAST_LOCALS
-        return lambda: stack.stack
-    storage, ident = local.__storage__, local.__ident_func__
+        return stack.stack  # type: ignore[no-any-return]
+    here = local.__storage__.get(local.__ident_func__())
+    return here["stack"] if here else ()
 
-    def tasks_here() -> list[Any] | None:
-        found = storage.get(ident())
-        return found and found.get("stack")  # type: ignore[no-any-return]
 
-    return tasks_here
+def _lookup() -> Callable[[], Sequence[Any]]:
+    """How to find the tasks that run in this thread, of which mostly there is none."""
+    tasks: Any = vars(_state)["_task_stack"]
+    local = getattr(tasks, "_local", None)
+    if local is None:
+        return lambda: _items(tasks)
+    find, ident = local.__storage__.get, local.__ident_func__
+    nothing: dict[str, Sequence[Any]] = {"stack": ()}
+    return lambda: find(ident(), nothing)["stack"]
 
 
 _tasks_here = _lookup()

@@ -90,6 +90,9 @@ class Request(celery_request.Request):
         if not may_run:
             state.task_ready(self)
             message.channel.qos.forget(message.delivery_tag)
+            if message.held.cancelled:
+                self.acknowledged = True
+                self._announce_revoked("cancelled", terminated=False, signum=None, expired=False)
         elif not self.task.acks_late and not self.acknowledged:
             message.ack_log_error(celery_request.logger, self._connection_errors)
             self.acknowledged = True

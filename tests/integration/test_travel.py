@@ -117,7 +117,7 @@ def test_every_way_of_sending_carries_it(way: str, add: Any, client: Redis, queu
 def test_every_way_of_sending_carries_on_what_came_with_a_task(way: str, add: Any, client: Redis, queue: str) -> None:
     """A task that knows nothing of it sends, and it goes on."""
     app: Celery = add.app
-    app.conf.result_backend = app.conf.broker_url
+    add.app.conf.result_backend = app.conf.broker_url
 
     @app.task(name="outer", shared=False)
     def outer() -> None:

@@ -15,6 +15,7 @@ from hardening.core.keys import PRIORITY_SEPARATOR, Keys, queue_of
 ALL = {
     "{p}:inflight:{consumer}": Keys("p").inflight("c"),
     "{p}:started:{consumer}": Keys("p").started("c"),
+    "{p}:consuming:{consumer}": Keys("p").consuming("c"),
     "{p}:leases": Keys("p").leases,
     "{p}:dead": Keys("p").dead,
     "{p}:members": Keys("p").members,
@@ -26,6 +27,7 @@ ALL = {
     "{p}:crashes": Keys("p").crashes,
     "{p}:delivery:{receipt}": Keys("p").delivery("r"),
     "{p}:changes:{receipt}": Keys("p").changes("r"),
+    "{p}:cancelling": Keys("p").cancelling,
     "{p}:idempotency:{digest}": Keys("p").idempotency("d"),
     "{p}:flushing:{spool}": Keys("p").flushing("s"),
     "{p}:dlq": Keys("p").dlq,

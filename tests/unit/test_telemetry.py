@@ -29,6 +29,7 @@ from hardening.core.telemetry import (
     failures,
     log_events,
 )
+from hardening.delivery import cancel_events
 
 JOINED = ConsumerJoined(consumer="host:1:abc")
 RELEASED = MessageReleased(queue="celery", why="shutdown")
@@ -51,6 +52,7 @@ CATALOGUE = {
     "hardening.subscriber.failed": ["subscriber", "event", "error"],
     "hardening.publish.retried": ["task", "attempt", "error"],
     "hardening.breaker.changed": ["state", "generation", "pause_s"],
+    "hardening.message.cancelled": ["receipt", "task", "queue", "place", "is_result_told"],
     "hardening.message.refused": ["receipt", "task", "queue", "error"],
     "hardening.message.spooled": ["receipt", "task", "queue", "why"],
     "hardening.spool.failed": ["error"],
@@ -59,7 +61,7 @@ CATALOGUE = {
 
 
 def _event_types() -> list[type[Event]]:
-    public = [getattr(room, name) for room in (telemetry, outage) for name in room.__all__]
+    public = [getattr(room, name) for room in (telemetry, outage, cancel_events) for name in room.__all__]
     return [one for one in public if isinstance(one, type) and issubclass(one, Event) and one is not Event]
 
 

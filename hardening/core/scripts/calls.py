@@ -153,9 +153,12 @@ def leave(keys: Keys, consumer: str) -> Call:
     """Ends a lease. Reply: how many messages are left behind."""
     return Call(
         _LEAVE,
-        (keys.leases, keys.dead, keys.members, keys.inflight(consumer), keys.started(consumer)),
+        (
+            keys.leases, keys.dead, keys.members, keys.inflight(consumer), keys.started(consumer),
+            keys.consuming(consumer),
+        ),
         (consumer,),
-    )
+    )  # fmt: skip
 
 
 def watch(keys: Keys, receipt: str, watch_ms: int) -> Call:

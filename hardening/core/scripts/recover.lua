@@ -9,6 +9,7 @@ local prefix, ttl, limit = ARGV[1], ARGV[2], tonumber(ARGV[5])
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now_ms())) do
   if gone ~= ARGV[6] then
     redis.call('ZREM', KEYS[1], gone)
+    redis.call('DEL', prefix .. ':consuming:' .. gone)
     redis.call('ZADD', KEYS[2], now_ms(), gone)
   end
 end

@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from celery.exceptions import TaskRevokedError
-from celery.exceptions import TimeoutError as ResultTimeout
+from celery.backends.base import DisabledBackend
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from dlq import Reason
 from hardening.core import telemetry
-from hardening.core.errors import ConfigError, SpoolError
+from hardening.core.errors import ConfigError, DeliveryError, MessageDied, ResultTimeout, SpoolError
 from hardening.core.membership import boot_clock_s
 from hardening.delivery.outgoing import name_of, owner_of
 from hardening.delivery.send import supervised_send
@@ -33,8 +33,8 @@ __all__ = ["call_with_timeout"]
 _AWAY = (RedisError, OperationalError, OSError)
 #: For the send itself, in seconds; it is part of the call's time, if that is less.
 _SEND_S = 5.0
-#: What the result of a task says that was buried for its deadline.
-_EXPIRED = "expired"
+#: How long to wait for a worker to give up what it has taken and not begun, in seconds.
+_CANCEL_S = 1.0
 
 
 def call_with_timeout(
@@ -69,7 +69,9 @@ def call_with_timeout(
         What the task returned.
 
     Raises:
-        CallTimeout: there was no result in time.
+        CallTimeout: there was no result in time. To cancel what a worker holds takes up to a second more.
+        MessageDied: the message is dead, and its task left no result.
+        ResultUnavailable: the task stores no result.
         ConfigError: the app has no result backend, or is not hardened.
         PublishFailed: the message was not sent.
         Exception: what the task raised.
@@ -79,7 +81,7 @@ def call_with_timeout(
     """
     owner = owner_of(task, app)
     name = operation or name_of(task)
-    if _has_no_results(owner):
+    if isinstance(owner.backend, DisabledBackend) and not owner.conf.task_always_eager:
         raise ConfigError(f"{name} cannot be called for its result: the app {owner.main!r} has no result_backend")
     seconds = timeout_for(name, app=owner) if timeout is None else timeout
     with deadline(seconds, app=owner):
@@ -87,46 +89,21 @@ def call_with_timeout(
         until_s = boot_clock_s() + given_s
         if not given_s:
             raise CallTimeout("", name, 0.0)
-        if owner.conf.task_always_eager and not isinstance(task, str):
-            return task.apply(tuple(args), dict(kwargs or {})).get(disable_sync_subtasks=False)
-        said = {"timeout": min(_SEND_S, given_s), "ignore_result": False, **send_options}
-        receipt = supervised_send(task, args, kwargs, app=owner, **said)
-        task_id = str(said.get("task_id") or receipt.id)
+        receipt = supervised_send(task, args, kwargs, app=owner, **{"timeout": min(_SEND_S, given_s), **send_options})
         try:
-            return _result(owner, task_id, until_s - boot_clock_s())
-        except (ResultTimeout, TaskRevokedError) as error:
-            if isinstance(error, TaskRevokedError) and str(error) != _EXPIRED:
+            return receipt.result(max(0.0, until_s - boot_clock_s()), disable_sync_subtasks=False)
+        except (ResultTimeout, MessageDied) as error:
+            if isinstance(error, MessageDied) and error.reason != Reason.EXPIRED:
                 raise
-            raise _timed_out(receipt, task_id, name, given_s) from error
+            raise _timed_out(receipt, name, given_s) from error
 
 
-def _has_no_results(app: Celery) -> bool:
-    return type(app.backend).__name__ == "DisabledBackend" and not app.conf.task_always_eager
-
-
-def _result(receipt: Receipt, task_id: str, until_s: float) -> Any:
-    """The result of a task.
-
-    The receipt tells of the end to the millisecond, where Celery looks once a second; but a stock worker settles no
-    receipt, so the result itself is looked for now and then.
-
-    Raises:
-        celery.exceptions.TimeoutError: it did not come.
-    """
-    result: Any = receipt.app.AsyncResult(task_id)
-    try:
-        while (left_s := until_s - boot_clock_s()) > 0:
-            with suppress(ConfirmTimeout, ReceiptNotFound, SpoolError, *_AWAY):
-                if _has_ended(receipt, min(left_s, _LOOK_S)) or result.ready():
-                    return result.get(timeout=max(left_s, _LEAST_S), disable_sync_subtasks=False)
-        raise ResultTimeout
-    finally:
-        result.backend.remove_pending_result(result)
-
-
-def _has_ended(receipt: Receipt, timeout_s: float) -> bool:
-    try:
-        receipt.wait("acked", timeout_s)
-    except MessageDied:
-        return True
-    return receipt.is_late_acked
+def _timed_out(receipt: Receipt, operation: str, timeout_s: float) -> CallTimeout:
+    """Cancels a call; what is told is what was known before."""
+    state, history, is_cancelled = "unknown", [], False
+    with suppress(*_AWAY, SpoolError):
+        state, history = receipt.status().value, receipt.history()
+    with suppress(DeliveryError, *_AWAY):
+        is_cancelled = bool(receipt.cancel(timeout=_CANCEL_S))
+    telemetry.emit(CallTimedOut(operation=operation, receipt=receipt.id, timeout_s=timeout_s, state=state))
+    return CallTimeout(receipt.id, operation, timeout_s, state=state, history=history, is_cancelled=is_cancelled)

@@ -27,7 +27,7 @@ class CallTimeout(TimeoutFailure, TimeoutError):
         timeout_s: how long was waited, in seconds.
         state: how far its message had got, as a ``DeliveryStatus`` says it.
         history: its transitions so far.
-        is_cancelled: whether workers were told not to begin it.
+        is_cancelled: whether it was cancelled, and will never run; otherwise it runs, has just ended, or nobody knows.
     """
 
     def __init__(
@@ -49,8 +49,8 @@ class CallTimeout(TimeoutFailure, TimeoutError):
         if not receipt_id:
             text = f"{operation} was not called: no time is left"
         else:
-            told = "workers were told not to begin it" if is_cancelled else "workers could not be told"
-            text = f"{operation}[{receipt_id}] gave no result within {timeout_s:g} s: it is {state}; {told}"
+            told = ", and was cancelled" if is_cancelled else "; it could not be cancelled"
+            text = f"{operation}[{receipt_id}] gave no result within {timeout_s:.3g} s: it was {state}{told}"
         super().__init__(text)
 
 

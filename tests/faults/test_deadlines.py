@@ -62,11 +62,18 @@ def test_a_deadline_goes_through_three_hops_whatever_the_wall_clocks_say(rig: Ri
         state, _, after = nothing.get(timeout=40).partition(" after ")
         assert state == "queued"
         assert float(after) <= 2
-        client = client_of(send.app)
-        assert client.llen(f"{rig.queue}.nobody") == 1
-        _skewed(rig, tmp_path, -90, f"{rig.queue}.nobody")  # by its clock there is plenty of time
+        assert client_of(send.app).llen(f"{rig.queue}.nobody") == 0  # cancelled
+
+        nobody = f"{rig.queue}.nobody"
+        with deadline(0.2, app=send.app):
+            send("hop", "late", 0, 1.0, queue=nobody)
+        with deadline(45, app=send.app):
+            early = send("hop", "early", 0, 1.0, queue=f"{nobody}.else")
+        rig.ready(_skewed(rig, tmp_path, -90, nobody))  # by its clock there is plenty of time
+        rig.ready(_skewed(rig, tmp_path, 90, f"{nobody}.else"))  # and by this one none at all
         eventually(lambda: [letter.reason for letter in dead(rig)] == [Reason.EXPIRED], 30)
-    assert "n 0" not in _noted(rig, "left")
+        assert 5 < early.get(timeout=30) < 45
+    assert "late 0" not in _noted(rig, "left")
     rig.settled()
 
 

@@ -9,12 +9,11 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from celery.exceptions import TaskRevokedError
 
 from hardening import harden
 from hardening.core import telemetry
 from hardening.core.deployment import client_of
-from hardening.core.errors import ConfigError
+from hardening.core.errors import ConfigError, MessageDied
 from hardening.core.keys import Keys
 from hardening.core.membership import boot_clock_s
 from hardening.delivery import supervised_send
@@ -223,9 +222,7 @@ def test_a_call_that_nobody_takes_gives_up_and_is_cancelled(app: Celery, task: A
     assert error.timeout_s == pytest.approx(0.3, abs=0.05)
     assert [one.state.value for one in error.history] == ["queued"]
     assert isinstance(error, TimeoutError)
-    (headers,) = _messages(app, queue)
-    assert headers["id"] == error.receipt_id
-    assert "hardening_deadline_ms" in headers
+    assert _messages(app, queue) == []
     (event,) = events
     assert (event.operation, event.receipt) == ("shop.sum", error.receipt_id)  # type: ignore[attr-defined]
 
@@ -266,21 +263,24 @@ def test_a_call_returns_what_the_task_returns(app: Celery, task: Any, queue: str
 
 
 @pytest.mark.parametrize(
-    ("raised", "state", "seen"),
+    ("raised", "seen"),
     [
-        (ValueError("no luck"), "FAILURE", ValueError),
-        (TaskRevokedError("expired"), "REVOKED", CallTimeout),
-        (TaskRevokedError("terminated"), "REVOKED", TaskRevokedError),
+        (ValueError("no luck"), ValueError),
+        (MessageDied("r", "expired"), CallTimeout),
+        (MessageDied("r", "rejected"), MessageDied),
     ],
 )
-def test_a_call_raises_what_the_task_raises(
-    app: Celery, task: Any, queue: str, raised: Exception, state: str, seen: type[Exception]
+def test_a_call_raises_what_becomes_of_the_message(
+    task: Any, monkeypatch: pytest.MonkeyPatch, raised: Exception, seen: type[Exception]
 ) -> None:
     """What was buried for its deadline is a timeout."""
-    worker = _answer(app, queue, raised, state)
+
+    def result(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("hardening.delivery.receipt.Receipt.result", result)
     with pytest.raises(seen):
         call_with_timeout(task, (1, 2), timeout=10)
-    worker.join()
 
 
 def test_a_call_needs_a_result_backend(app: Celery) -> None:
@@ -296,15 +296,13 @@ def test_a_call_of_an_eager_app_runs_here(app: Celery, task: Any) -> None:
     assert call_with_timeout(task.s(1), (2,)) == 3
 
 
-def test_a_call_whose_redis_goes_away_says_that_workers_could_not_be_told(
-    app: Celery, task: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And that nothing is known of the message."""
+def test_a_call_whose_redis_goes_away_says_what_it_does_not_know(task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither where the message is, nor whether it will run."""
 
     def gone(*_: object, **__: object) -> None:
         raise ConnectionError("gone")
 
-    monkeypatch.setattr(app.control, "revoke", gone)
+    monkeypatch.setattr("hardening.delivery.receipt.Receipt.cancel", gone)
     monkeypatch.setattr("hardening.delivery.receipt.Receipt.status", gone)
-    with pytest.raises(CallTimeout, match="it is unknown; workers could not be told"):
+    with pytest.raises(CallTimeout, match="it was unknown; it could not be cancelled"):
         call_with_timeout(task, (1, 2), timeout=0.1)

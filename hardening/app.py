@@ -16,6 +16,9 @@ from hardening.core.errors import ConfigError, HardeningWarning
 from hardening.core.settings import Settings
 from hardening.core.travel import let_travel, register
 from hardening.overrides import conf_for, dangers_in, overridden_in
+from hardening.timeouts.lookup import install
+from hardening.timeouts.table import Table
+from hardening.timeouts.waiting import bound_waits
 from hardening.transport.producers import speed_up
 from hardening.transport.transport import Connection
 from hardening.worker.circuits import faults_in, give_circuits
@@ -61,7 +64,7 @@ def harden(app: Celery) -> Celery:
     """
     if is_hardened(app):
         return app
-    settings = _validated(app)
+    settings, table = _validated(app)
     limits, overridden = limits_for(app, settings), list(overridden_in(app))
     for name, value in conf_for(app, settings).items():
         _override(app, name, value)
@@ -82,6 +85,8 @@ def harden(app: Celery) -> Celery:
     _prepare_tasks(app, limits)
     give_circuits(app, settings)
     set_settings(app, settings)
+    install(app, table)
+    bound_waits()
     for event in overridden:
         telemetry.emit(event)
     return app
@@ -95,22 +100,27 @@ def _override(app: Celery, name: str, value: Any) -> None:
     app.conf[name] = value
 
 
-def _validated(app: Celery) -> Settings:
+def _validated(app: Celery) -> tuple[Settings, Table]:
     faults: list[str] = []
+    settings = Settings.model_construct()
+    table = Table(settings)
     try:
         settings = Settings.load(app.conf, namespace=vars(app).get("namespace"))
         RetryPolicy(settings.dlq_retry)  # knows the reasons
         check_reasons("dlq_retention", settings.dlq_retention)
     except ConfigError as error:
         faults += error.faults
-        settings = Settings.model_construct()
+    try:
+        table = Table(settings)  # reads its file
+    except ConfigError as error:
+        faults += error.faults
     faults += _broker_faults(app)
     faults += faults_in(app, settings)
     if faults:
         raise ConfigError(faults)
     for fault in dangers_in(app):
         warnings.warn(fault, HardeningWarning, stacklevel=3)
-    return settings
+    return settings, table
 
 
 def _urls(app: Celery) -> list[str]:

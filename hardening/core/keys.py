@@ -52,6 +52,8 @@ is why this library needs one Redis and not a Redis Cluster, as Celery itself do
     {p}:breaker:{breaker}           hash     a breaker that workers share: state, generation, window
     {p}:breaker:{breaker}:probes    zset     probe -> when its place comes back, ms
     {p}:breakers                    set      names of breakers that have been used
+    {p}:timeouts                    hash     rule -> timeout that is set for all processes
+    {p}:timeouts:changes            stream   wakes who follows them; the last change alone
     ==============================  =======  ==================================================
 """
 
@@ -285,3 +287,13 @@ class Keys:
     def breakers(self) -> str:
         """Which breakers there are."""
         return f"{self.prefix}:breakers"
+
+    @property
+    def timeouts(self) -> str:
+        """Timeouts that are set for all processes."""
+        return f"{self.prefix}:timeouts"
+
+    @property
+    def timeout_changes(self) -> str:
+        """Tells those who follow them of a change."""
+        return f"{self.prefix}:timeouts:changes"

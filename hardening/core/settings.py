@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -21,6 +21,7 @@ from hardening.core.redaction import SECRET_NAMES
 from hardening.core.retention_rules import RETENTION_KINDS, RetentionRule
 from hardening.core.retry_rules import RETRY_KINDS, RetryRule, read_rules
 from hardening.core.settings_sources import ConfSource, EnvironSource
+from hardening.core.timeout_rules import read_timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -115,6 +116,21 @@ class Settings(BaseSettings):
     monitor_stack_depth: int = Field(default=8, ge=0, le=50)
     #: The most messages one take may bring, whatever the prefetch count.
     max_take: int = Field(default=500, ge=1, le=1000)
+    #: How long things may take, by rule: ``default``, ``long``, ``critical``, an operation or a task by its name, a
+    #: pattern such as ``network_call.*``, or ``service:NAME``; in seconds, or by the name of a class. The most specific
+    #: rule wins, see docs/timeouts.md. A task that a rule besides ``default`` is about has its time limits from here.
+    #: Too short: work that would have succeeded is given up. In the environment: JSON.
+    timeouts: dict[str, float | str] = Field(default={})
+    #: A TOML file with such rules in its table ``[timeouts]``; ``timeouts`` goes over it, rule by rule. Read once, when
+    #: the app is hardened. Risk: hosts with different files.
+    timeouts_file: str = ""
+    #: What all timeouts of that table are multiplied by, as on a slow machine: 3 in continuous integration.
+    timeout_factor: float = Field(default=1.0, ge=0.001, le=1000.0, allow_inf_nan=False)
+    #: What happens to ``AsyncResult.get()``, and to ``get`` and ``join`` of result sets, without a timeout:
+    #: ``enforce`` has them use that of the table, and warns once for each line that does so; ``warn`` only warns, and
+    #: they wait for ever as in stock Celery; ``raise`` raises ``UnboundedWait`` at once. Risk of ``warn``: a result
+    #: that never comes.
+    unbounded_get: Literal["enforce", "warn", "raise"] = "enforce"
 
     @classmethod
     def load(
@@ -172,6 +188,11 @@ class Settings(BaseSettings):
     @classmethod
     def _read_breakers(cls, value: object) -> object:
         return read_breakers(value)
+
+    @field_validator("timeouts", mode="before")
+    @classmethod
+    def _read_timeouts(cls, value: object) -> object:
+        return read_timeouts(value)
 
     @field_validator("redact", mode="before")
     @classmethod

@@ -11,10 +11,11 @@ its header failed half-way. A chord's result backend is asked first whether it i
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import re
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from celery import Signature
 from celery.canvas import _chain as chain
 from celery.canvas import chord, chunks, group
 from celery.result import EagerResult, GroupResult
@@ -25,7 +26,7 @@ from hardening.core.errors import BreakerOpen, HardeningError, PublishFailed, Se
 from hardening.core.membership import boot_clock_s
 from hardening.core.stand_in import standing_in
 from hardening.delivery.attempts import TRANSIENT, Attempts
-from hardening.delivery.group_receipt import GroupReceipt
+from hardening.delivery.group_receipt import GroupReceipt, Returned
 from hardening.delivery.outgoing import Outgoing, fields_of, owner_of
 from hardening.delivery.producer import ReceiptProducer
 from hardening.delivery.receipt import Receipt, ran_here
@@ -34,12 +35,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
-    from celery import Celery
+    from celery import Celery, Signature
 
     from hardening.delivery.terms import Terms
 
 __all__ = ["is_canvas", "send_canvas"]
 
+#: What counts a chord's header for backends that cannot: it is sent with a receipt, and is no part of the header.
+_UNLOCK = "celery.chord_unlock"
+#: A task's id that can be that of its receipt as well.
+_MAY_NAME_A_RECEIPT = re.compile(r"[0-9A-Za-z-]{36}")
 _Once = tuple["str | None", "float | timedelta | None"]
 
 
@@ -74,6 +79,7 @@ def send_canvas(
     with sending.in_place():
         sent = sending.send(tuple(args), dict(kwargs or {}), options)
     receipt = sending.receipt(sent)
+    _let_go(sent)
     if not isinstance(sent, EagerResult | GroupResult) or sending.members:
         receipt = sending.replicated(receipt)
     terms.await_worker(receipt, sending.left_s)
@@ -98,6 +104,7 @@ class _Sending:
         self.until_s = boot_clock_s() + terms.timeout_s
         self.members: list[Receipt] = []
         self._replicas: list[int] = []
+        self._receipts: dict[str, str] = {}
         self._canvas = canvas
         self._name = str(canvas.task)
         self._terms = terms
@@ -166,7 +173,10 @@ class _Sending:
             headers["task"], self._terms, app=self._app, options={"task_id": headers["id"]}, once=self._once
         )
         outgoing.until_s = self.until_s
-        if last := _last_of(body, headers["id"]):
+        if _MAY_NAME_A_RECEIPT.fullmatch(headers["id"]):
+            outgoing.receipt = Receipt(headers["id"], self._app)
+        last = _last_of(body, headers["id"])
+        if last:
             outgoing.fields["last"] = last
         attempts = Attempts(
             self._app, retries=self._terms.retries, timeout_s=self.left_s, breaker=outgoing.fallback.breaker
@@ -178,7 +188,10 @@ class _Sending:
             receipt = outgoing.keep(producer, attempts, error) or outgoing.failed(attempts, error)
         else:
             receipt = Receipt(producer.first, self._app) if producer.first else outgoing.receipt
+        if headers["task"] == _UNLOCK:
+            return
         self.members.append(receipt)
+        self._receipts[last or headers["id"]] = receipt.id
         self._replicas.append(producer.replicas)
 
     def receipt(self, sent: Any) -> Receipt:
@@ -189,20 +202,20 @@ class _Sending:
             return GroupReceipt(sent.id, self._app, members=(of_one,), body=sent.id) if is_chord else of_one
         if isinstance(sent, GroupResult) and not self.members:
             members = tuple(self._ran_here(one) for one in _flat(sent))
-            return GroupReceipt(str(sent.id), self._app, members=members)
+            return GroupReceipt(str(sent.id), self._app, members=members, results=_tree(sent, {}))
         if self._is_one and self.members:
             return self.members[0]
-        members = tuple(self.members)
-        if isinstance(sent, GroupResult) or sent is None:
-            return GroupReceipt(str(getattr(sent, "id", raw_message.new_id())), self._app, members=members)
-        parent = getattr(sent.parent, "id", None) or sent.id
-        return GroupReceipt(str(parent), self._app, members=members, body=str(sent.id))
+        told: dict[str, Any] = {"app": self._app, "members": tuple(self.members)}
+        if isinstance(sent, GroupResult):
+            return GroupReceipt(str(sent.id), **told, results=_tree(sent, self._receipts))
+        if sent is None:  # it failed half-way, and nobody wants to know
+            return GroupReceipt(raw_message.new_id(), **told)
+        return GroupReceipt(str(getattr(sent.parent, "id", sent.id)), **told, body=str(sent.id))
 
     def _ran_here(self, result: EagerResult[Any]) -> Receipt:
         name = str(result.name or self._name)
-        return ran_here(
-            Receipt(str(result.id), self._app), result, {**fields_of(name, self._app), "task_id": result.id}
-        )
+        fields = {**fields_of(name, self._app), "task_id": str(result.id)}
+        return ran_here(Receipt(str(result.id), self._app), result, fields)
 
     def replicated(self, receipt: Receipt) -> Receipt:
         """The receipt with how many replicas have each message.
@@ -213,9 +226,7 @@ class _Sending:
         if not self._terms.is_replicated:
             return receipt
         had = [self._terms.await_replicas(*one) for one in zip(self.members, self._replicas, strict=True)]
-        if isinstance(receipt, GroupReceipt):
-            return GroupReceipt(receipt.id, self._app, members=tuple(had), body=receipt.body)
-        return had[0]
+        return replace(receipt, members=tuple(had)) if isinstance(receipt, GroupReceipt) else had[0]
 
 
 def _flat(results: Any) -> list[Any]:
@@ -225,9 +236,29 @@ def _flat(results: Any) -> list[Any]:
     ]
 
 
+def _tree(results: Any, receipts: Mapping[str, str]) -> tuple[Any, ...]:
+    """What a group returns, by id: of a task, and of the receipt that leads to it; a group in it is a tuple as well."""
+    return tuple(
+        _tree(one, receipts) if isinstance(one, GroupResult) else Returned(one.id, receipts.get(one.id, ""))
+        for one in results.results
+    )
+
+
+def _let_go(sent: Any) -> None:
+    """Ends what Celery's results listen to: nobody will ask them, and when they are collected Redis may be away."""
+    while sent is not None and not isinstance(sent, EagerResult):
+        for one in _flat(sent) if isinstance(sent, GroupResult) else [sent]:
+            if one.backend is not None:
+                with suppress(Exception):
+                    one.backend.remove_pending_result(one)
+                one.backend = None
+        sent = sent.parent
+
+
 def _last_of(body: Any, own: str) -> str:
     """The id of the task whose result is that of a message with all that follows from it; empty: its own."""
-    rest = body[2].get("chain") if len(body) > 2 else None
+    *_, embedded = body
+    rest = embedded.get("chain")
     step: Any = rest[0] if rest else None
     while step and step["task"] == "celery.chord":
         step = step["kwargs"]["body"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hardening.core.deployment import client_of, settings_of
 from hardening.core.errors import ConfirmTimeout, MessageDied, ReceiptNotFound
@@ -13,15 +13,27 @@ from hardening.core.membership import boot_clock_s
 from hardening.delivery.cancelling import Cancellation, CancelOutcome
 from hardening.delivery.receipt import Receipt
 from hardening.delivery.receipt_state import RANK, DeliveryStatus, Transition, status_of
-from hardening.delivery.results import await_result
+from hardening.delivery.results import await_result, refuse_inside_a_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["GroupReceipt"]
+__all__ = ["GroupReceipt", "Returned"]
 
 #: How long to wait for one member before looking at the others, in seconds.
 _TURN_S = 1.0
+
+
+class Returned(NamedTuple):
+    """A task whose result is part of what a group returns.
+
+    Attributes:
+        task_id: its id.
+        receipt: the id of the receipt of the message that leads to it; empty: that is not known, as for a chord's body.
+    """
+
+    task_id: str
+    receipt: str
 
 
 @dataclass(frozen=True)
@@ -34,11 +46,13 @@ class GroupReceipt(Receipt):
         id: of the group.
         app: likewise.
         members: the receipts, in the order in which they were sent.
-        body: of a chord: the id of the task that is called with what its header returns; it is sent by a worker, without
-            a receipt. Empty: there is none.
+        results: whose results it returns, as :class:`Returned`, or a tuple of them for a group in it.
+        body: of a chord: the id of the task that is called with what its header returns; a worker sends it, without a
+            receipt. Empty: there is none.
     """
 
     members: tuple[Receipt, ...] = ()
+    results: tuple[Any, ...] = field(default=(), compare=False, repr=False)
     body: str = field(default="", compare=False)
 
     def __len__(self) -> int:
@@ -134,19 +148,33 @@ class GroupReceipt(Receipt):
             celery.exceptions.ChordError: a task of a chord's header raised.
         """
         until_s = boot_clock_s() + timeout
-        if not self.body or any(one.outcome for one in self.members):
-            results = [
-                one.result(max(0.0, until_s - boot_clock_s()), disable_sync_subtasks=disable_sync_subtasks)
-                for one in self.members
+        here = {one.id: one for one in self.members if one.outcome}
+
+        def await_one(receipt: str, task_id: str) -> Any:
+            if task_id in here:
+                return here[task_id].result()
+            return await_result(
+                self.app, receipt or self.id, task_id=task_id, timeout_s=max(0.0, until_s - boot_clock_s()),
+                disable_sync_subtasks=disable_sync_subtasks,
+            )  # fmt: skip
+
+        def await_all(results: tuple[Any, ...]) -> list[Any]:
+            return [
+                await_one(one.receipt, "" if one.receipt else one.task_id)
+                if isinstance(one, Returned)
+                else await_all(one)
+                for one in results
             ]
-            return results[-1] if self.body else results
-        followed = self.members[0].id if self.members else self.id
-        try:
-            with suppress(ConfirmTimeout, ReceiptNotFound):
-                self.wait("acked", timeout)
-        except MessageDied as died:
-            followed = died.receipt_id  # the backend says how the header failed, or it was never run
-        left_s = max(0.0, until_s - boot_clock_s())
-        return await_result(
-            self.app, followed, task_id=self.body, timeout_s=left_s, disable_sync_subtasks=disable_sync_subtasks
-        )
+
+        if not self.body:
+            return await_all(self.results)
+        followed = ""
+        if not here:
+            if disable_sync_subtasks:
+                refuse_inside_a_task()
+            try:
+                with suppress(ConfirmTimeout, ReceiptNotFound):
+                    self.wait("acked", timeout)
+            except MessageDied as died:
+                followed = died.receipt_id  # the backend says how the header failed, or it was never run
+        return await_one(followed, self.body)

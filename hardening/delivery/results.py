@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from celery import Celery
     from celery.result import EagerResult
 
-__all__ = ["await_result", "result_here"]
+__all__ = ["await_result", "refuse_inside_a_task", "result_here"]
 
 _CELERYS: Any = celery_result
 #: How a message dies whose task has run, and so may have left a result.
@@ -53,10 +53,19 @@ def await_result(
     if not 0 <= timeout_s < float("inf"):
         raise ValueError(f"timeout is {timeout_s!r}, expected a number of seconds")
     if disable_sync_subtasks:
-        _CELERYS.assert_will_not_block()
+        refuse_inside_a_task()
     if isinstance(app.backend, DisabledBackend):
         raise ResultUnavailable(receipt, "the app has no result backend, set result_backend")
     return _Wait(app, receipt, task_id, timeout_s).result()
+
+
+def refuse_inside_a_task() -> None:
+    """Refuses as Celery does: all places may be taken by tasks that wait for others.
+
+    Raises:
+        RuntimeError: inside a task, unless that was allowed.
+    """
+    _CELERYS.assert_will_not_block()
 
 
 def result_here(outcome: EagerResult[Any], receipt: str) -> Any:
@@ -66,13 +75,14 @@ def result_here(outcome: EagerResult[Any], receipt: str) -> Any:
         MessageDied: it was rejected.
         Exception: what the task raised.
     """
-    if outcome.state in states.PROPAGATE_STATES and isinstance(outcome.result, BaseException):
+    state = str(outcome.state)
+    if state in states.PROPAGATE_STATES and isinstance(outcome.result, BaseException):
         raise outcome.result
-    if outcome.state == states.SUCCESS:
+    if state == states.SUCCESS:
         return outcome.result
-    if outcome.state == states.IGNORED:
+    if state == states.IGNORED:
         return None
-    raise MessageDied(receipt, str(outcome.state).lower())
+    raise MessageDied(receipt, state.lower())
 
 
 class _Wait:
@@ -143,7 +153,7 @@ class _Wait:
         except (RedisError, *TRANSIENT):
             status = DeliveryStatus.UNKNOWN
         else:
-            if status is DeliveryStatus.UNKNOWN and not self._why:
+            if status is DeliveryStatus.UNKNOWN and not (self._why or self._task_id):
                 raise ReceiptNotFound(self._receipt)
         raise ResultTimeout(self._receipt, status, self._timeout_s, self._why)
 

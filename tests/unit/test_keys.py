@@ -56,6 +56,8 @@ ALL = {
     "{p}:breaker:{breaker}": Keys("p").breaker("b"),
     "{p}:breaker:{breaker}:probes": Keys("p").breaker_probes("b"),
     "{p}:breakers": Keys("p").breakers,
+    "{p}:timeouts": Keys("p").timeouts,
+    "{p}:timeouts:changes": Keys("p").timeout_changes,
 }
 
 

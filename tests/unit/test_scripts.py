@@ -24,6 +24,7 @@ from hardening.core.scripts import (
     cancelling,
     keeping,
     monitoring,
+    timeouts,
 )
 from hardening.core.scripts.calls import Buried, Recovery
 
@@ -78,6 +79,8 @@ CALLS: dict[str, Call] = {
     "take": SCOPE.take("c", [], 1),
     "watch": calls.watch(KEYS, "r", 1),
     "thin": keeping.thin(KEYS, [], [], most=1, max_age_ms=1),
+    "change_timeout": timeouts.change_timeout(KEYS, "default", "5"),
+    "read_timeouts": timeouts.read_timeouts(KEYS),
     "trim": keeping.trim(KEYS, most=1, max_age_ms=1, limit=1),
     "verify": calls.verify(KEYS, limit=1, steps=(0,), unacked="unacked"),
 }
@@ -86,6 +89,7 @@ UNSIGNED = {
     "breaker_probe",
     "breaker_report",
     "breaker_set",
+    "change_timeout",
     "claim",
     "consume",
     "count_repeat",
@@ -103,6 +107,7 @@ UNSIGNED = {
     "monitor_renew",
     "monitor_turn",
     "plan",
+    "read_timeouts",
     "readmit",
     "recover",
     "renew",
@@ -155,6 +160,8 @@ NAMES = {
     "scheduled_messages": KEYS.scheduled_messages,
     "seq": KEYS.seq,
     "started": KEYS.started("c"),
+    "timeout_changes": KEYS.timeout_changes,
+    "timeouts": KEYS.timeouts,
     "unacked": "unacked",
     "unacked_index": "unacked_index",
 }

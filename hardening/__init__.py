@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hardening.app import harden
+    from hardening.breaker import Breaker, CircuitOpen
     from hardening.context import breadcrumb, error_context
     from hardening.core.errors import HardeningError
     from hardening.delivery import (
@@ -27,17 +28,43 @@ if TYPE_CHECKING:
         stream_many,
         supervised_send,
     )
+    from hardening.monitors import (
+        Down,
+        MonitorRef,
+        Target,
+        ademonitor,
+        amonitor,
+        amonitoring,
+        demonitor,
+        find_leaks,
+        list_monitors,
+        monitor,
+        monitoring,
+    )
 
 __all__ = [
+    "Breaker",
     "BroadcastResult",
+    "CircuitOpen",
     "DeliveryStatus",
+    "Down",
     "HardeningError",
+    "MonitorRef",
     "Receipt",
+    "Target",
+    "ademonitor",
+    "amonitor",
+    "amonitoring",
     "asupervised_send",
     "breadcrumb",
     "broadcast",
+    "demonitor",
     "error_context",
+    "find_leaks",
     "harden",
+    "list_monitors",
+    "monitor",
+    "monitoring",
     "send_many",
     "stream_many",
     "supervised_send",
@@ -45,14 +72,27 @@ __all__ = [
 
 _HOMES = {
     "BroadcastResult": "hardening.delivery",
+    "Breaker": "hardening.breaker",
+    "CircuitOpen": "hardening.breaker",
     "DeliveryStatus": "hardening.delivery",
+    "Down": "hardening.monitors",
     "HardeningError": "hardening.core.errors",
+    "MonitorRef": "hardening.monitors",
     "Receipt": "hardening.delivery",
+    "Target": "hardening.monitors",
+    "ademonitor": "hardening.monitors",
+    "amonitor": "hardening.monitors",
+    "amonitoring": "hardening.monitors",
     "asupervised_send": "hardening.delivery",
     "broadcast": "hardening.delivery",
+    "demonitor": "hardening.monitors",
+    "find_leaks": "hardening.monitors",
     "breadcrumb": "hardening.context",
     "error_context": "hardening.context",
     "harden": "hardening.app",
+    "list_monitors": "hardening.monitors",
+    "monitor": "hardening.monitors",
+    "monitoring": "hardening.monitors",
     "send_many": "hardening.delivery",
     "stream_many": "hardening.delivery",
     "supervised_send": "hardening.delivery",

@@ -183,6 +183,7 @@ def test_every_measure_says_what_it_does() -> None:
         "deadletters",
         "idle",
         "depth",
+        "monitors",
     ]
     assert all(measure.about.endswith(".") for measure in MEASURES.values())
 

@@ -16,10 +16,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hardening.app import harden
     from hardening.core.errors import HardeningError
-    from hardening.delivery import DeliveryStatus, Receipt, asupervised_send, send_many, stream_many, supervised_send
+    from hardening.delivery import (
+        Cancellation,
+        DeliveryStatus,
+        GroupReceipt,
+        Receipt,
+        asupervised_send,
+        send_many,
+        stream_many,
+        supervised_send,
+    )
 
 __all__ = [
+    "Cancellation",
     "DeliveryStatus",
+    "GroupReceipt",
     "HardeningError",
     "Receipt",
     "asupervised_send",
@@ -30,7 +41,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Cancellation": "hardening.delivery",
     "DeliveryStatus": "hardening.delivery",
+    "GroupReceipt": "hardening.delivery",
     "HardeningError": "hardening.core.errors",
     "Receipt": "hardening.delivery",
     "asupervised_send": "hardening.delivery",

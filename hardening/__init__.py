@@ -27,35 +27,58 @@ if TYPE_CHECKING:
         stream_many,
         supervised_send,
     )
+    from hardening.timeouts import (
+        CallTimeout,
+        call_with_timeout,
+        deadline,
+        remaining,
+        set_timeout,
+        timeout_for,
+        unset_timeout,
+    )
 
 __all__ = [
     "BroadcastResult",
+    "CallTimeout",
     "DeliveryStatus",
     "HardeningError",
     "Receipt",
     "asupervised_send",
     "breadcrumb",
     "broadcast",
+    "call_with_timeout",
+    "deadline",
     "error_context",
     "harden",
+    "remaining",
     "send_many",
+    "set_timeout",
     "stream_many",
     "supervised_send",
+    "timeout_for",
+    "unset_timeout",
 ]
 
 _HOMES = {
     "BroadcastResult": "hardening.delivery",
+    "CallTimeout": "hardening.timeouts",
     "DeliveryStatus": "hardening.delivery",
     "HardeningError": "hardening.core.errors",
     "Receipt": "hardening.delivery",
     "asupervised_send": "hardening.delivery",
-    "broadcast": "hardening.delivery",
     "breadcrumb": "hardening.context",
+    "broadcast": "hardening.delivery",
+    "call_with_timeout": "hardening.timeouts",
+    "deadline": "hardening.timeouts",
     "error_context": "hardening.context",
     "harden": "hardening.app",
+    "remaining": "hardening.timeouts",
     "send_many": "hardening.delivery",
+    "set_timeout": "hardening.timeouts",
     "stream_many": "hardening.delivery",
     "supervised_send": "hardening.delivery",
+    "timeout_for": "hardening.timeouts",
+    "unset_timeout": "hardening.timeouts",
 }
 
 

@@ -21,6 +21,7 @@
     │   ├── ResultUnavailable  the result of the task is nowhere to be had
     │   ├── ResultTimeout      the result did not come in time
     │   └── ReceiptNotFound    no such receipt, or it has expired
+    ├── TimeoutFailure         something about time: its branch is in hardening.timeouts.errors
     └── DeadLetterError        something about the dead-letter queue
         ├── EntryNotFound      no such entry: replayed, purged or never there
         ├── RewriteRefused     a message cannot be changed as asked

@@ -45,12 +45,21 @@ if TYPE_CHECKING:
         list_monitors,
         monitor,
         monitoring,
+    from hardening.timeouts import (
+        CallTimeout,
+        call_with_timeout,
+        deadline,
+        remaining,
+        set_timeout,
+        timeout_for,
+        unset_timeout,
     )
 
 __all__ = [
     "Breaker",
     "BroadcastResult",
     "CircuitOpen",
+    "CallTimeout",
     "DeliveryStatus",
     "Down",
 
@@ -69,21 +78,28 @@ __all__ = [
     "breadcrumb",
     "broadcast",
     "demonitor",
+    "call_with_timeout",
+    "deadline",
     "error_context",
     "find_leaks",
     "harden",
     "list_monitors",
     "monitor",
     "monitoring",
+    "remaining",
     "send_many",
+    "set_timeout",
     "stream_many",
     "supervised_send",
+    "timeout_for",
+    "unset_timeout",
 ]
 
 _HOMES = {
     "BroadcastResult": "hardening.delivery",
     "Breaker": "hardening.breaker",
     "CircuitOpen": "hardening.breaker",
+    "CallTimeout": "hardening.timeouts",
     "DeliveryStatus": "hardening.delivery",
     "Down": "hardening.monitors",
     "Cancellation": "hardening.delivery",
@@ -101,14 +117,21 @@ _HOMES = {
     "demonitor": "hardening.monitors",
     "find_leaks": "hardening.monitors",
     "breadcrumb": "hardening.context",
+    "broadcast": "hardening.delivery",
+    "call_with_timeout": "hardening.timeouts",
+    "deadline": "hardening.timeouts",
     "error_context": "hardening.context",
     "harden": "hardening.app",
     "list_monitors": "hardening.monitors",
     "monitor": "hardening.monitors",
     "monitoring": "hardening.monitors",
+    "remaining": "hardening.timeouts",
     "send_many": "hardening.delivery",
+    "set_timeout": "hardening.timeouts",
     "stream_many": "hardening.delivery",
     "supervised_send": "hardening.delivery",
+    "timeout_for": "hardening.timeouts",
+    "unset_timeout": "hardening.timeouts",
 }
 
 

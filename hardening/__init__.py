@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hardening.app import harden
+    from hardening.breaker import Breaker, CircuitOpen
     from hardening.context import breadcrumb, error_context
     from hardening.core.errors import HardeningError
     from hardening.delivery import (
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Breaker",
     "BroadcastResult",
+    "CircuitOpen",
     "DeliveryStatus",
     "Down",
     "HardeningError",
@@ -69,6 +72,8 @@ __all__ = [
 
 _HOMES = {
     "BroadcastResult": "hardening.delivery",
+    "Breaker": "hardening.breaker",
+    "CircuitOpen": "hardening.breaker",
     "DeliveryStatus": "hardening.delivery",
     "Down": "hardening.monitors",
     "HardeningError": "hardening.core.errors",

@@ -18,6 +18,7 @@ from hardening.core.embedded import EmbeddedRedis
 from hardening.core.keys import Keys
 from hardening.delivery.flusher import stop_flushers
 from hardening.monitors.owner import leave_all
+from hardening.timeouts.follower import stop_followers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,6 +118,7 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     yield
     leave_all()
     stop_flushers()
+    stop_followers()
 
 
 @pytest.fixture(autouse=True)

@@ -49,6 +49,11 @@ is why this library needs one Redis and not a Redis Cluster, as Celery itself do
     {p}:monitor:turn                string   the process whose turn it is to look after monitors
     {p}:nodes                       hash     a worker's name at its host -> its consumer
     {p}:counters                    hash     the ledger, and statistics
+    {p}:breaker:{breaker}           hash     a breaker that workers share: state, generation, window
+    {p}:breaker:{breaker}:probes    zset     probe -> when its place comes back, ms
+    {p}:breakers                    set      names of breakers that have been used
+    {p}:timeouts                    hash     rule -> timeout that is set for all processes
+    {p}:timeouts:changes            stream   wakes who follows them; the last change alone
     ==============================  =======  ==================================================
 """
 
@@ -269,3 +274,26 @@ class Keys:
     def counters(self) -> str:
         """The ledger."""
         return f"{self.prefix}:counters"
+
+    def breaker(self, breaker: str) -> str:
+        """A breaker that workers share."""
+        return f"{self.prefix}:breaker:{breaker}"
+
+    def breaker_probes(self, breaker: str) -> str:
+        """Who probes for a half-open breaker."""
+        return f"{self.prefix}:breaker:{breaker}:probes"
+
+    @property
+    def breakers(self) -> str:
+        """Which breakers there are."""
+        return f"{self.prefix}:breakers"
+
+    @property
+    def timeouts(self) -> str:
+        """Timeouts that are set for all processes."""
+        return f"{self.prefix}:timeouts"
+
+    @property
+    def timeout_changes(self) -> str:
+        """Tells those who follow them of a change."""
+        return f"{self.prefix}:timeouts:changes"

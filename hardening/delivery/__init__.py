@@ -6,6 +6,7 @@ from hardening.delivery.asend import asupervised_send
 from hardening.delivery.broadcast import broadcast
 from hardening.delivery.broadcast_result import BroadcastResult, Outcome, OutcomeStatus, Strategy
 from hardening.delivery.cancelling import Cancellation, CancelOutcome
+from hardening.delivery.group_receipt import GroupReceipt
 from hardening.delivery.many import SendFailure, send_many, stream_many
 from hardening.delivery.receipt import DeliveryStatus, Receipt, Transition
 from hardening.delivery.recipients import Recipient, agent, queue, worker
@@ -17,6 +18,7 @@ __all__ = [
     "Cancellation",
     "Confirm",
     "DeliveryStatus",
+    "GroupReceipt",
     "OnError",
     "Outcome",
     "OutcomeStatus",

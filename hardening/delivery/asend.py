@@ -14,6 +14,7 @@ from hardening.core.deployment import client_of, scope_of
 from hardening.core.errors import BreakerOpen
 from hardening.delivery.async_client import forget_pool, pool_of, run_async
 from hardening.delivery.attempts import TRANSIENT, Attempts
+from hardening.delivery.canvas import is_canvas
 from hardening.delivery.draft import Draft
 from hardening.delivery.options import arranged
 from hardening.delivery.outgoing import Outgoing, owner_of
@@ -62,7 +63,7 @@ async def asupervised_send(  # noqa: PLR0913 - as many as for supervised_send
     """
     said: dict[str, Any] = {"idempotency_key": idempotency_key, "idempotency_window": idempotency_window}
     terms = Terms(confirm, timeout, retries, on_error, publish_options.pop("replicas", 1))
-    if _needs_a_thread(owner_of(task, app), terms):
+    if is_canvas(task) or _needs_a_thread(owner_of(task, app), terms):
         said |= {"confirm": confirm, "timeout": timeout, "retries": retries, "on_error": on_error, "delay": delay}
         said |= {"metadata": metadata, "replicas": terms.replicas, "app": app}
         send = travel.carry(partial(supervised_send, task, args, kwargs, **said, **publish_options))

@@ -235,6 +235,7 @@ class _Broadcast:
             else:
                 return Outcome(copy.recipient, OutcomeStatus.SPOOLED, copy.receipt, DeliveryStatus.SPOOLED, away)
         failed = PublishFailed(copy.receipt.id, self._task, attempts.count, away, spool=spool)
+        failed.__cause__ = spool or away
         return Outcome(
             copy.recipient, OutcomeStatus.UNSENT, copy.receipt, error=failed, is_uncertain=attempts.is_uncertain
         )

@@ -14,6 +14,7 @@ from hardening.core.membership import boot_clock_s
 from hardening.delivery.cancelling import Cancellation, CancelOutcome, cancel
 from hardening.delivery.follower import Follower
 from hardening.delivery.receipt_state import RANK, DeliveryStatus, Transition, about_of, history_of, status_of
+from hardening.delivery.results import await_result, result_here
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,12 +40,14 @@ class Receipt:
             Redis knows nothing of it, and nobody else can follow it. None: Redis knows.
         replicas: how many replicas had the message when the send returned; None: that was not asked
             (``confirm="replicated"``), or the message is spooled.
+        outcome: what Celery made of a task that ran in this process.
     """
 
     id: str
     app: Celery
     here: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
     replicas: int | None = field(default=None, compare=False, repr=False)
+    outcome: EagerResult[Any] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def load(cls, receipt_id: str, *, app: Celery | None = None) -> Self:
@@ -89,6 +92,26 @@ class Receipt:
             at = datetime.fromtimestamp(int(self.here["created_ms"]) / 1000, UTC)
             return [Transition(self.status(), at, "")]
         return history_of(self._fields())
+
+    def result(self, timeout: float = 30.0, *, disable_sync_subtasks: bool = True) -> Any:
+        """Waits for what the task returns, as ``AsyncResult.get`` does, but never for ever, nor for what is dead.
+
+        Args:
+            timeout: the longest to wait, in seconds; one socket timeout of the result backend more when that hangs.
+            disable_sync_subtasks: whether to refuse inside a task, as Celery does.
+
+        Raises:
+            Exception: what the task raised.
+            MessageDied: the message is dead, and its task left no result.
+            ResultTimeout: the result did not come in time.
+            ResultUnavailable: the app has no result backend, or the task stores no result.
+            ReceiptNotFound: there is nothing to follow.
+            RuntimeError: inside a task, where waiting for another may wait for ever.
+            ValueError: the timeout is no number of seconds.
+        """
+        if self.outcome is not None:
+            return result_here(self.outcome, self.id)
+        return await_result(self.app, self.id, timeout_s=timeout, disable_sync_subtasks=disable_sync_subtasks)
 
     def cancel(self, *, timeout: float = 30.0, terminate: bool = False) -> Cancellation:
         """Cancels the message, if nobody has begun to run it; tells what happened, which is final.
@@ -175,4 +198,4 @@ def ran_here(receipt: Receipt, result: EagerResult[Any], fields: Mapping[str, st
         reason = Reason.REJECTED if outcome == states.REJECTED else Reason.FAILED
         error = f"{type(result.result).__name__}: {result.result}"
         here |= {"state": DeliveryStatus.DEAD.value, "reason": reason.value, "error": error}
-    return replace(receipt, here=here)
+    return replace(receipt, here=here, outcome=result)

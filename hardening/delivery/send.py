@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from celery.result import EagerResult
 from redis.exceptions import RedisError
 
 from hardening.core.errors import BreakerOpen
 from hardening.delivery.attempts import TRANSIENT, Attempts
+from hardening.delivery.canvas import is_canvas, send_canvas
 from hardening.delivery.options import arranged
 from hardening.delivery.outgoing import Outgoing
 from hardening.delivery.producer import ReceiptProducer
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
-    from celery import Celery
+    from celery import Celery, Signature
 
     from hardening.delivery.outgoing import AnyTask
 
@@ -91,6 +92,11 @@ def supervised_send(  # noqa: PLR0913 - each is one word of what a sender may as
         kombu.exceptions.EncodeError: arguments that are not JSON.
     """
     options = arranged(publish_options, delay=delay, metadata=metadata)
+    if is_canvas(task):
+        return send_canvas(
+            cast("Signature[Any]", task), Terms(confirm, timeout, retries, on_error, replicas, on_disk), args, kwargs,
+            app=app, options=options, once=(idempotency_key, idempotency_window),
+        )  # fmt: skip
     outgoing = Outgoing(
         task, Terms(confirm, timeout, retries, on_error, replicas, on_disk), app=app, options=options,
         once=(idempotency_key, idempotency_window),

@@ -12,9 +12,16 @@ from celery.worker import request as celery_request
 from celery.worker import state
 
 from dlq import Reason
+from hardening.core import telemetry
+from hardening.core.deployment import settings_of
+from hardening.core.membership import boot_clock_s
 from hardening.core.scripts import Death
+from hardening.timeouts.deadline import DUE_PROPERTY, deadline_in
+from hardening.timeouts.events import DeadlineExpired
+from hardening.timeouts.lookup import timeouts_of
 from hardening.transport.qos import tell_burial
-from hardening.worker.limits import effective
+from hardening.worker.circuits import end_call, let_through
+from hardening.worker.limits import effective, from_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,15 +48,42 @@ class Request(celery_request.Request):
 
     acknowledged: bool
     time_limits: tuple[Any, Any]
+    circuit: str | None
+    passage: Any = None  #: the breaker that let it through, and what that wants back
 
     def __init__(self, message: Any, **options: Any) -> None:
         super().__init__(message, **options)
-        self.time_limits = effective(self.time_limits, self._task)
+        self.circuit = self._task.circuit
+        app, task = self._app, self._task
+        limits = from_table(self.time_limits, task, timeouts_of(app).table.rules, settings_of(app))
+        self.time_limits = effective(limits, task)
+        self._deadline_ms = deadline_in(self._request_dict) if getattr(message, "held", None) is not None else None
+        if self._deadline_ms is not None:
+            due_s = boot_clock_s() + (self._deadline_ms - self._now_ms()) / 1000
+            self._request_dict["properties"] = {**(self._request_dict["properties"] or {}), DUE_PROPERTY: due_s}
+
+    def _now_ms(self) -> int:
+        """The time at Redis, as this consumer knows it."""
+        now_ms: int = self._message.channel.book.now_ms()
+        return now_ms
+
+    def bury_if_late(self) -> bool:
+        """Buries what came after its deadline, before it is begun; returns whether it did."""
+        if self._deadline_ms is None or (late_ms := self._now_ms() - self._deadline_ms) < 0:
+            return False
+        self._die(Death(Reason.EXPIRED, f"its deadline was {late_ms / 1000:g} s ago"))
+        self._announce_revoked("expired", terminated=False, signum=None, expired=True)
+        telemetry.emit(DeadlineExpired(message=self._message.held.message_id, task=self.name, late_ms=late_ms))
+        return True
 
     def begin(self) -> bool:
         """Marks the message as begun before its task runs, unless it is. Returns whether it may run here."""
         held = getattr(self._message, "held", None)
         return held is None or held.begun or begin_all([self])[0]
+
+    def revoked(self) -> bool:
+        """Whether it must not run: revoked, or expired."""
+        return bool(super().revoked()) or self.bury_if_late()
 
     def begun(self, may_run: bool) -> bool:
         """Does what follows from the mark; returns whether the task may run here.
@@ -58,6 +92,7 @@ class Request(celery_request.Request):
         """
         message = self._message
         if not may_run:
+            end_call(self, None, is_known=False)
             state.task_ready(self)
             message.channel.qos.forget(message.delivery_tag)
             if message.held.cancelled:
@@ -82,6 +117,7 @@ class Request(celery_request.Request):
     def on_failure(self, exc_info: ExceptionInfo, send_failed_event: bool = True, return_ok: bool = False) -> None:
         """The task raised, or its process died."""
         death = _death_of(exc_info)
+        end_call(self, _unwrapped(exc_info), is_known=not state.should_terminate)
         self._die(death)
         super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
         if death is not None:
@@ -92,6 +128,7 @@ class Request(celery_request.Request):
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """A time limit is over; after the hard one the process is killed."""
         if not soft and not state.should_terminate:
+            end_call(self, TimeLimitExceeded(timeout))
             self._die(Death(Reason.TIMEOUT, f"TimeLimitExceeded: hard time limit of {timeout:g} s"))
         super().on_timeout(soft, timeout)
         if not soft:
@@ -101,6 +138,7 @@ class Request(celery_request.Request):
         if expired:
             self._die(Death(Reason.EXPIRED, f"expired at {self.expires}"))
         super()._announce_revoked(reason, terminated, signum, expired)
+        end_call(self, None, is_known=False)
         self._bury_if_acked_early()
 
     def acknowledge(self) -> None:
@@ -146,16 +184,34 @@ class Request(celery_request.Request):
 def begin_all(requests: Sequence[Any]) -> list[bool]:
     """Marks the messages of several requests as begun; those of one consumer in one write.
 
+    Those that a breaker refuses are given back first.
+
     Returns:
         For each whether it may run here.
     """
+    for request in requests:
+        if getattr(request, "circuit", None) is not None:
+            return _begin_let_through(requests)
+    return _begin(requests)
+
+
+def _begin_let_through(requests: Sequence[Any]) -> list[bool]:
+    is_let = let_through(requests)
+    may_run = iter(_begin([one for one, may in zip(requests, is_let, strict=True) if may]))
+    return [next(may_run) if may else one.begun(may_run=False) for one, may in zip(requests, is_let, strict=True)]
+
+
+def _begin(requests: Sequence[Any]) -> list[bool]:
     held = [getattr(request._message, "held", None) for request in requests]
     by_book: dict[Any, list[Any]] = {}  # after a failover there may be requests of two brokers
     for request, one in zip(requests, held, strict=True):
-        if one is not None:
+        if one is not None and not request.bury_if_late():
             by_book.setdefault(request._message.channel.book, []).append(one)
     may_run = {one: may for book, ours in by_book.items() for one, may in zip(ours, book.begin(ours), strict=True)}
-    return [one is None or request.begun(may_run[one]) for request, one in zip(requests, held, strict=True)]
+    return [
+        one is None or (one in may_run and request.begun(may_run[one]))
+        for request, one in zip(requests, held, strict=True)
+    ]
 
 
 def _death_of(exc_info: ExceptionInfo) -> Death | None:

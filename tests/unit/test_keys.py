@@ -53,6 +53,11 @@ ALL = {
     "{p}:monitor:turn": Keys("p").monitor_turn,
     "{p}:nodes": Keys("p").nodes,
     "{p}:counters": Keys("p").counters,
+    "{p}:breaker:{breaker}": Keys("p").breaker("b"),
+    "{p}:breaker:{breaker}:probes": Keys("p").breaker_probes("b"),
+    "{p}:breakers": Keys("p").breakers,
+    "{p}:timeouts": Keys("p").timeouts,
+    "{p}:timeouts:changes": Keys("p").timeout_changes,
 }
 
 
@@ -60,8 +65,18 @@ def test_keys_are_named_as_documented() -> None:
     """The table at the head of the module is complete and right."""
     documented = [line.split()[0] for line in str(keys_module.__doc__).splitlines() if line.strip().startswith("{p}")]
     assert documented == list(ALL)
-    values = {"p": "p", "consumer": "c", "queue": "q", "receipt": "r", "spool": "s", "group": "g", "digest": "d"}
-    values |= {"owner": "o", "target": "t"}
+    values = {
+        "p": "p",
+        "consumer": "c",
+        "queue": "q",
+        "receipt": "r",
+        "spool": "s",
+        "group": "g",
+        "digest": "d",
+        "breaker": "b",
+        "owner": "o",
+        "target": "t",
+    }
     assert [name.format_map(values) for name in ALL] == list(ALL.values())
 
 

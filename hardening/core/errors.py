@@ -23,6 +23,7 @@
     │   ├── ResultTimeout      the result did not come in time
     │   └── ReceiptNotFound    no such receipt, or it has expired
     ├── BoundaryError          something behind a boundary failed, see hardening.boundaries.errors
+    ├── TimeoutFailure         something about time: its branch is in hardening.timeouts.errors
     └── DeadLetterError        something about the dead-letter queue
         ├── EntryNotFound      no such entry: replayed, purged or never there
         ├── RewriteRefused     a message cannot be changed as asked

@@ -6,12 +6,12 @@ times, and is told once, with the reason, when that is down. A monitor ends with
 
 from __future__ import annotations
 
-from hardening.monitors.amonitoring import ademonitor, amonitor, amonitoring
+from hardening.monitors.awatching import ademonitor, amonitor, amonitoring
 from hardening.monitors.down import Down, DownReason
-from hardening.monitors.monitoring import demonitor, monitor, monitoring
 from hardening.monitors.reading import MonitorFilter, MonitorStats, find_leaks, list_monitors, stats
 from hardening.monitors.ref import Monitor, MonitorRef
 from hardening.monitors.target import Target
+from hardening.monitors.watching import demonitor, monitor, monitoring
 
 __all__ = [
     "Down",

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from hardening.core.settings import Settings
-    from hardening.timeouts.resolution import Rules
 
 __all__ = ["effective", "from_table", "give_limits", "limits_for"]
 
@@ -70,8 +69,8 @@ def _is_given(task: Any, name: str) -> bool:
     return name in given and getattr(task, name) == given[name]
 
 
-def from_table(limits: tuple[Any, Any], task: Any, rules: Rules, settings: Settings) -> tuple[Any, Any]:
-    """The hard and soft limit of one request, by a rule of the table, if one is about its task.
+def from_table(limits: tuple[Any, Any], task: Any, soft_s: float, settings: Settings) -> tuple[Any, Any]:
+    """The hard and soft limit of one request, by the rule of the table that is about its task.
 
     A rule says how long a task may run before it is told to end, so it is the soft limit. The hard one is longer by
     as much as it is in the settings, in proportion, and by at least a second.
@@ -79,11 +78,10 @@ def from_table(limits: tuple[Any, Any], task: Any, rules: Rules, settings: Setti
     Args:
         limits: what the message says.
         task: the task; if it, or the message, says anything of limits, nothing is changed.
-        rules: in force now.
+        soft_s: what the rule says, in seconds.
         settings: of the app.
     """
-    soft_s = rules.limit_s(task.name)
-    if soft_s is None or limits[0] or limits[1] or not all(_is_given(task, name) for name in _NAMES):
+    if limits[0] or limits[1] or not all(_is_given(task, name) for name in _NAMES):
         return limits
     return max(soft_s + 1.0, soft_s * settings.time_limit_s / settings.soft_time_limit_s), soft_s
 

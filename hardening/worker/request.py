@@ -53,10 +53,11 @@ class Request(celery_request.Request):
 
     def __init__(self, message: Any, **options: Any) -> None:
         super().__init__(message, **options)
-        self.circuit = self._task.circuit
-        app, task = self._app, self._task
-        limits = from_table(self.time_limits, task, timeouts_of(app).table.rules, settings_of(app))
-        self.time_limits = effective(limits, task)
+        task = self._task
+        self.circuit = task.circuit
+        if (soft_s := timeouts_of(self._app).table.rules.limit_s(task.name)) is not None:
+            self.time_limits = from_table(self.time_limits, task, soft_s, settings_of(self._app))
+        self.time_limits = effective(self.time_limits, task)
         self._deadline_ms = deadline_in(self._request_dict) if getattr(message, "held", None) is not None else None
         if self._deadline_ms is not None:
             due_s = boot_clock_s() + (self._deadline_ms - self._now_ms()) / 1000

@@ -95,9 +95,11 @@ class Window:
                 self.is_open = True
                 # In one step of C: Python looks for exceptions from outside after each call, so a result that had
                 # still to be stored could be lost.
-                result.extend(starmap(partial(function, **kwargs), (args,)))
+                result.extend(starmap(partial(function, **kwargs) if kwargs else function, (args,)))
             finally:
-                self._close()
+                self.is_closing = True
+                if self._is_raising or self._has_raised:  # in this order
+                    self._close()
         except SoftTimeLimitExceeded:
             self._close()
             if not result:

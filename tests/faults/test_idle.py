@@ -20,10 +20,13 @@ pytestmark = pytest.mark.one_server
 
 #: How long it is watched, in seconds, by the clock of Redis.
 _WATCH_S = 6.0
-_NAMES = {Script.load(name).sha: name for name in ("take", "ack", "renew", "consume", "recover", "keep")}
-#: What tells that the worker lives and what it takes from, and looks for the dead and after dead letters; Celery's own
-#: events and what keeps its subscription.
-_HEARTBEAT = frozenset({"renew", "consume", "recover", "keep", "HLEN unacked", "PUBLISH", "PING"})
+_SCRIPTS = ("take", "ack", "renew", "consume", "recover", "keep", "read_timeouts")
+_NAMES = {Script.load(name).sha: name for name in _SCRIPTS}
+#: What tells that the worker lives and what it takes from, looks for the dead, after dead letters, and for what is to
+#: be cancelled or given other time; Celery's own events and what keeps its subscription.
+_HEARTBEAT = frozenset(
+    {"renew", "consume", "recover", "keep", "read_timeouts", "XREAD", "HKEYS", "HLEN unacked", "PUBLISH", "PING"}
+)
 
 
 def _named(command: str) -> str:

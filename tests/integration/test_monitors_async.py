@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +10,7 @@ from celery import Celery
 
 from hardening import ademonitor, amonitor, amonitoring, harden, list_monitors
 from hardening.core import telemetry
+from hardening.monitors import awatching as room
 from hardening.monitors import stats
 from hardening.monitors.errors import MonitorFailed
 from hardening.monitors.owner import owner_of
@@ -93,7 +93,6 @@ def test_a_call_that_is_cancelled_leaves_no_monitor(
 ) -> None:
     """Though Redis may have run it."""
     target = targets.join("h:1:aa")
-    room = import_module("hardening.monitors.amonitoring")
     run = room._run
 
     async def run_and_hang(app: Celery, call: Any) -> Any:

@@ -75,7 +75,9 @@ def test_tasks_that_were_bound_before_are_said() -> None:
 
 def _limits(app: Any, task: Any, message: tuple[Any, Any] = (None, None)) -> tuple[Any, Any]:
     """What a worker applies to a request, as (hard, soft)."""
-    hard, soft = effective(from_table(message, task, timeouts_of(app).table.rules, settings_of(app)), task)
+    soft_s = timeouts_of(app).table.rules.limit_s(task.name)
+    limits = message if soft_s is None else from_table(message, task, soft_s, settings_of(app))
+    hard, soft = effective(limits, task)
     return hard or task.time_limit, soft or task.soft_time_limit
 
 

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from hardening.core.deployment import client_of
 from hardening.core.errors import ConfigError
 from hardening.delivery.async_client import pool_of, run_async
-from hardening.monitors.monitoring import OnError, demonitor, prepare
+from hardening.monitors.watching import OnError, demonitor, prepare
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -46,7 +46,7 @@ class Revoker:
         Raises:
             redis.RedisError: Redis could not be asked; the rest is owed.
         """
-        asked_for: Any = self._client.hkeys(self._scope.keys.cancelling)
+        asked_for: Any = self._client.hkeys(self._scope.keys.cancelling) if self._book.waiting else ()
         if asked_for:
             self._owed += self._book.take_away({identity.decode("ascii", "replace") for identity in asked_for})
         cancelled = 0

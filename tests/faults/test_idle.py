@@ -22,10 +22,10 @@ pytestmark = pytest.mark.one_server
 _WATCH_S = 6.0
 _SCRIPTS = ("take", "ack", "renew", "consume", "recover", "keep", "read_timeouts")
 _NAMES = {Script.load(name).sha: name for name in _SCRIPTS}
-#: What tells that the worker lives and what it takes from, looks for the dead, after dead letters, and for what is to
-#: be cancelled or given other time; Celery's own events and what keeps its subscription.
+#: What tells that the worker lives and what it takes from, looks for the dead, after dead letters, and for other
+#: timeouts; Celery's own events and what keeps its subscription.
 _HEARTBEAT = frozenset(
-    {"renew", "consume", "recover", "keep", "read_timeouts", "XREAD", "HKEYS", "HLEN unacked", "PUBLISH", "PING"}
+    {"renew", "consume", "recover", "keep", "read_timeouts", "XREAD", "HLEN unacked", "PUBLISH", "PING"}
 )
 
 

@@ -122,9 +122,9 @@ class Receipt:
         """Cancels the message, if nobody has begun to run it; tells what happened, which is final.
 
         What is scheduled, queued or spooled is removed at once. What a worker has taken and not begun is given up by
-        that worker, within about a second; should it die meanwhile, the message comes back to its queue and is removed
-        there. A task that runs is left alone, and its worker is sent Celery's own ``revoke``, so that it is not
-        retried. A dead letter stays: it is for ``celery dlq`` to purge, or to retry.
+        that worker, within about a second; should it die meanwhile, the message comes back to its queue, and is
+        cancelled after that. A task that runs is left alone, and its worker is sent Celery's own ``revoke``, so that
+        it is not retried. A dead letter stays: it is for ``celery dlq`` to purge, or to retry.
 
         The receipt then says ``dead``, for reason ``cancelled``, as does whoever waits for it; the result backend says
         ``REVOKED``. Asking again gets the same answer. An idempotency key of the message goes on naming it: a send

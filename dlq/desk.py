@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dlq.selection import Selection
     from hardening.core.redaction import Redactor
 
-__all__ = ["FAILED", "NOTHING", "NOUN", "Desk", "clear", "desk_of", "finish", "progress", "with_reveal"]
+__all__ = ["FAILED", "NOTHING", "NOUN", "Desk", "desk_of", "finish", "progress", "with_reveal"]
 
 NOUN = "dead letter"
 FAILED, NOTHING = 1, 3
@@ -75,24 +75,35 @@ def finish(ctx: click.Context, verb: str, done: int, chosen: Chosen) -> None:
         ctx.exit(FAILED)
 
 
-def progress(verb: str, total: int | None = None) -> Callable[[int], None]:
-    """Tells a person who waits at a terminal how far it is, each page; as a bar, where it is known how far it goes."""
+@contextmanager
+def progress(verb: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """Tells a person who waits at a terminal how far it is, each page; as a bar, where it is known how far it goes.
+
+    What ends the block early does not take along how far it was: that is said, unless the error says it.
+    """
+    from hardening.core.errors import QueueFull  # noqa: PLC0415 - every celery call imports this module
+
+    so_far = 0
 
     def show(done: int) -> None:
+        nonlocal so_far
+        so_far = done
         if not total or done > total:
             _overwrite(f"{verb} {done} so far")
         else:
             filled = _BAR * done // total
             _overwrite(f"{verb} {done} of {total} [{'#' * filled}{'.' * (_BAR - filled)}]")
 
-    return show
+    try:
+        yield show
+    except BaseException as error:
+        _overwrite("")
+        if so_far and not isinstance(error, QueueFull):
+            say(f"{verb} {so_far} before it stopped", err=True)
+        raise
+    _overwrite("")
 
 
 def _overwrite(text: str) -> None:
     if sys.stderr.isatty():
         click.echo(f"\r\x1b[K{text}", nl=False, err=True)
-
-
-def clear() -> None:
-    """Takes what was shown meanwhile off the terminal."""
-    _overwrite("")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -123,11 +123,17 @@ def with_choice(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def call(*, ids: tuple[str, ...], filters: Filters, all_: bool, **options: Any) -> Any:
-        if [bool(ids), not filters.is_empty, all_].count(True) != 1:
+        if not (ids or all_) and filters.is_empty:
             raise click.UsageError("say which: ids, or filters such as --reason, or --all")
+        if ids and (all_ or not filters.is_empty):
+            raise click.UsageError("ids say which by themselves: leave out --all and the filters, or the ids")
+        if all_ and not replace(filters, limit=None).is_empty:
+            raise click.UsageError("--all means every dead letter, filters only some: leave out one or the other")
         return command(ids=ids, filters=filters, **options)
 
-    filtered = click.option("--all", "all_", is_flag=True, help="Every dead letter.")(with_filters(call))
+    filtered = click.option("--all", "all_", is_flag=True, help="Every dead letter; --limit may say less.")(
+        with_filters(call)
+    )
     return click.argument("ids", nargs=-1, metavar="[ID]...")(filtered)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from celery.bin.base import CeleryCommand
 
-from dlq.desk import NOUN, clear, desk_of, finish, progress, with_reveal
+from dlq.desk import NOUN, desk_of, finish, progress, with_reveal
 from dlq.filters import Chosen, with_choice, with_filters
 from hardening.core.console import counted, one_line, say
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["export", "import_", "purge", "replay"]
 
 _WRITTEN_AT_ONCE = 500
+#: What a rate may be, a second.
+_SLOWEST, _FASTEST = 0.001, 1_000_000
 
 
 def _kwargs(_ctx: click.Context, _param: click.Parameter, pairs: tuple[str, ...]) -> dict[str, Any]:
@@ -37,9 +39,15 @@ def _kwargs(_ctx: click.Context, _param: click.Parameter, pairs: tuple[str, ...]
     return found
 
 
+def _rate(_ctx: click.Context, _param: click.Parameter, rate: float | None) -> float | None:
+    if rate is not None and not _SLOWEST <= rate <= _FASTEST:  # nan is neither
+        raise click.BadParameter(f"{rate:g} is not a number a second from {_SLOWEST:g} to {_FASTEST:,}")
+    return rate
+
+
 @click.command(cls=CeleryCommand)
 @with_choice
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="At most so many a second.")
+@click.option("--rate", type=float, metavar="N", callback=_rate, help="At most so many a second.")
 @click.option("--dry-run", is_flag=True, help="Move nothing, say how many would be.")
 @click.option("--to-queue", metavar="NAME", help="Where they go, instead of where they came from.")
 @click.option(
@@ -56,11 +64,8 @@ def replay(ctx: click.Context, /, *, ids: tuple[str, ...], filters: Filters, dry
     verb = "would replay" if dry_run else "replayed"
     with desk_of(ctx) as desk:
         chosen = Chosen(desk.letters, ids, desk.selection(filters))
-        show = progress(verb, chosen.expected())
-        try:
+        with progress(verb, chosen.expected()) as show:
             done = desk.letters.replay(chosen, dry_run=dry_run, on_progress=show, **how)
-        finally:
-            clear()
         finish(ctx, verb, done, chosen)
 
 
@@ -77,10 +82,8 @@ def purge(ctx: click.Context, *, ids: tuple[str, ...], filters: Filters, yes: bo
         count = chosen.expected() if yes else chosen.count()
         if count and not yes and not click.confirm(f"Delete {counted(count, NOUN)} for good?"):
             ctx.exit(click.UsageError.exit_code)
-        try:
-            done = desk.letters.purge(chosen, on_progress=progress("purged", count))
-        finally:
-            clear()
+        with progress("purged", count) as show:
+            done = desk.letters.purge(chosen, on_progress=show)
         finish(ctx, "purged", done, chosen)
 
 
@@ -96,17 +99,17 @@ def export(ctx: click.Context, *, file: Path, filters: Filters, reveal: bool) ->
     """
     with desk_of(ctx) as desk:
         chosen = Chosen(desk.letters, (), desk.selection(filters))
-        show = progress("exported", chosen.expected())
         try:
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="ascii") as sink:
+            with os.fdopen(descriptor, "w", encoding="ascii") as sink, progress("exported", chosen.expected()) as show:
                 for written, line in enumerate(desk.letters.export(chosen, reveal=reveal), 1):
                     sink.write(f"{line}\n")
                     if written % _WRITTEN_AT_ONCE == 0:
                         show(written)
+        except FileExistsError as error:
+            raise click.ClickException(one_line(f"{file} is there already and stays as it is: name another")) from error
         except OSError as error:
             raise click.ClickException(one_line(f"{file}: {error.strerror}")) from error
-        clear()
         say(f"exported {chosen.seen}" + ("" if reveal else ", with secrets masked: for reading only"))
 
 
@@ -116,16 +119,17 @@ def export(ctx: click.Context, *, file: Path, filters: Filters, reveal: bool) ->
 def import_(ctx: click.Context, *, file: Path) -> None:
     """Take exported dead letters in again, from FILE. They come as new ones that know their old ids.
 
-    A file that is imported twice is taken in twice.
+    Nothing is taken in if any of its lines is at fault. A file that is imported twice is taken in twice.
     """
     with desk_of(ctx) as desk:
         try:
             with file.open(encoding="utf-8", errors="strict") as lines:
-                done = desk.letters.import_(lines, on_progress=progress("imported"))
+                count = desk.letters.check_import(lines)
+                lines.seek(0)
+                with progress("imported", count) as show:
+                    done = desk.letters.import_(lines, on_progress=show)
         except OSError as error:
             raise click.ClickException(one_line(f"{file}: {error.strerror}")) from error
         except UnicodeDecodeError as error:
             raise click.ClickException(one_line(f"{file}: it is no text")) from error
-        finally:
-            clear()
         say(f"imported {done}")

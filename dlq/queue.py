@@ -11,7 +11,7 @@ from dlq.reading import PAGE, read_entries
 from dlq.replaying import Order, Replayer
 from dlq.selection import Selection
 from dlq.stats import Stats, count_entries, count_groups
-from dlq.transfer import import_lines, lines_of
+from dlq.transfer import check_lines, import_lines, lines_of
 from hardening.core.deployment import client_of, settings_of
 from hardening.core.errors import DlqUnknown, EntryNotFound
 from hardening.core.redaction import Redactor
@@ -198,6 +198,17 @@ class DeadLetters:
             reveal: whole, so that they can be imported; otherwise secrets are masked, and they cannot.
         """
         return lines_of(self._chosen(entries), None if reveal else self.redactor)
+
+    def check_import(self, lines: Iterable[str]) -> int:
+        """Looks whether all lines can be imported, and imports nothing.
+
+        Returns:
+            How many dead letters they have.
+
+        Raises:
+            FileRefused: a line is not what was exported.
+        """
+        return check_lines(self._keys, lines)
 
     def import_(self, lines: Iterable[str], *, on_progress: Callable[[int], None] = lambda _: None) -> int:
         """Takes exported dead letters in again, as new entries that know their old ids.

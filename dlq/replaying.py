@@ -127,7 +127,10 @@ class Replayer:
                     self._settle(on_progress)
                 if full is not None:
                     entry, depth = full
-                    raise QueueFull(self._target(entry)[0], depth=depth, replayed=self.replayed, next_id=entry.id)
+                    raise QueueFull(
+                        self._target(entry)[0], depth=depth, replayed=self.replayed, next_id=entry.id,
+                        dry_run=self._order.dry_run,
+                    )  # fmt: skip
                 if self._order.rate and not self._order.dry_run:
                     self._pause(max(0.0, began_s + self.replayed / self._order.rate - boot_clock_s()))
         finally:

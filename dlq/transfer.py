@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hardening.core.redaction import Redactor
     from hardening.core.scripts import Call
 
-__all__ = ["import_lines", "lines_of"]
+__all__ = ["check_lines", "import_lines", "lines_of"]
 
 _BATCH = 200
 _ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
@@ -70,6 +70,18 @@ def import_lines(
     imported += _run(client, batch)
     on_progress(imported)
     return imported
+
+
+def check_lines(keys: Keys, lines: Iterable[str]) -> int:
+    """Looks whether all lines can be imported.
+
+    Returns:
+        How many dead letters they have.
+
+    Raises:
+        FileRefused: a line is not what was exported.
+    """
+    return len([_call(keys, number, line).script for number, line in enumerate(lines, 1) if line.strip()])
 
 
 def _run(client: Any, batch: list[Call]) -> int:

@@ -59,7 +59,8 @@ class Column(NamedTuple):
         name: its heading.
         is_number: set to the right.
         folds: may take several lines; others keep their width.
-        max_share: at most this part of the terminal's width, the rest is cut; 0: all is shown.
+        max_share: at most this part of the terminal's width, or what the other columns leave, and the rest is cut; 0:
+            all is shown.
     """
 
     name: str
@@ -179,6 +180,8 @@ def say_table(ctx: Context, columns: Sequence[Column], rows: Iterable[Sequence[o
     from rich.text import Text  # noqa: PLC0415
 
     width = max(_MIN_WIDTH, _width())
+    cells = [[one_line(str(cell)) for cell in row] for row in rows]
+    left = width - sum(_natural_width(columns, cells, at) for at, column in enumerate(columns) if not column.max_share)
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(
@@ -186,14 +189,21 @@ def say_table(ctx: Context, columns: Sequence[Column], rows: Iterable[Sequence[o
             justify="right" if column.is_number else "left",
             no_wrap=not column.folds,
             overflow="fold" if column.folds else "ellipsis",
-            max_width=int(width * column.max_share) if column.max_share else None,
+            max_width=max(int(width * column.max_share), left) if column.max_share else None,
         )
-    for row in rows:
-        table.add_row(*(Text(one_line(str(cell))) for cell in row))
+    for row in cells:
+        table.add_row(*map(Text, row))
     console = Console(width=width, no_color=ctx.obj.no_color, highlight=False)
     with console.capture() as capture:
         console.print(table)
     say("\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n")))
+
+
+def _natural_width(columns: Sequence[Column], cells: Sequence[Sequence[str]], at: int) -> int:
+    """What a column takes with the space after it if nothing in it is folded."""
+    from rich.cells import cell_len  # noqa: PLC0415 - see the head of this module
+
+    return max(cell_len(columns[at].name), *(cell_len(row[at]) for row in cells), 0) + 1
 
 
 def _width() -> int:

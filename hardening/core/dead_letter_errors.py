@@ -82,15 +82,21 @@ class QueueFull(DeadLetterError):
         depth: how many messages wait there.
         replayed: how many were replayed until then.
         next_id: the dead letter at which it stopped.
+        dry_run: nothing was moved, and it would have been so.
     """
 
-    def __init__(self, queue: str, *, depth: int, replayed: int, next_id: str) -> None:
+    def __init__(self, queue: str, *, depth: int, replayed: int, next_id: str, dry_run: bool = False) -> None:
         self.queue = queue
         self.depth = depth
         self.replayed = replayed
         self.next_id = next_id
+        self.dry_run = dry_run
+        would, holds, again = (
+            ("would stop", "would hold", "") if dry_run else ("stopped", "holds", "; go on when it has drained")
+        )
         super().__init__(
-            f"stopped at dead letter {next_id} after {replayed} replayed: the queue {queue!r} holds {depth} messages"
+            f"{would} at dead letter {next_id} after {replayed} replayed: "
+            f"the queue {queue!r} {holds} {depth} messages{again}"
         )
 
 

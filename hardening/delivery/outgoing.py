@@ -145,12 +145,12 @@ class Outgoing:
 
         Raises:
             SpoolFull: there is no room.
-            PublishFailed: the spool cannot be written.
+            PublishFailed: the spool cannot be written, or where the message goes only Redis knows.
         """
-        if self.terms.on_error != "dead_letter" or draft.publication is None:
+        if self.terms.on_error != "dead_letter" or not isinstance(away, (BreakerOpen, *TRANSIENT)):
             return None
-        if not isinstance(away, (BreakerOpen, *TRANSIENT)):
-            return None
+        if draft.publication is None:
+            raise PublishFailed(self.receipt.id, self.name, attempts.count, away, spool=_unroutable(draft)) from away
         why = f"{type(away).__name__}: {away}"
         try:
             kept = self.fallback.keep(draft.publication, is_uncertain=attempts.is_uncertain, why=why)
@@ -168,6 +168,14 @@ class Outgoing:
         """
         self.terms.undelivered(PublishFailed(self.receipt.id, self.name, attempts.count, away), away)
         return self.receipt
+
+
+def _unroutable(draft: Draft) -> LookupError:
+    exchange = draft.payload["properties"]["delivery_info"]["exchange"] if draft.payload else ""
+    return LookupError(
+        f"where the exchange {exchange!r} leads only Redis knows; what is sent to a queue of a direct exchange "
+        "(queue=NAME, and no exchange or routing key beside it) is spooled"
+    )
 
 
 def fields_of(name: str, app: Celery) -> dict[str, str]:

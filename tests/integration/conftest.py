@@ -11,6 +11,7 @@ from dlq import DeadLetters
 from hardening.core.embedded import EmbeddedRedis
 from hardening.core.errors import EmbeddedRedisError
 from tests.conftest import SERVERS
+from tests.integration.spooling import AWAY, app_for
 from tests.integration.stage import Stage
 from tests.undertaker import Undertaker
 
@@ -36,6 +37,18 @@ def own_server() -> Iterator[EmbeddedRedis]:
 def stage(client: Redis, prefix: str) -> Stage:
     """An empty deployment of this test's own."""
     return Stage(client, prefix)
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flushes are the test's to make."""
+    monkeypatch.setattr("hardening.delivery.flusher.Flusher.start", lambda _: None)
+
+
+@pytest.fixture
+def away(prefix: str) -> Celery:
+    """An app whose Redis is not there."""
+    return app_for(AWAY, prefix)
 
 
 @pytest.fixture

@@ -29,12 +29,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Flushes are the test's to make."""
-    monkeypatch.setattr("hardening.delivery.flusher.Flusher.start", lambda _: None)
-
-
-@pytest.fixture
 def shop(server: EmbeddedRedis, prefix: str) -> Celery:
     """An app on the stage's queue."""
     return app_for(server.broker_url, prefix)

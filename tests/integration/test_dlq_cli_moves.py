@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from dlq.body import read_content
+from dlq.replaying import Replayer
+from hardening.core.scripts import Death
 from tests.integration.cli import dlq
 from tests.terminal import call_celery_at_terminal
 
@@ -56,7 +59,13 @@ def test_a_replay_goes_where_and_as_it_is_told(app: Celery, undertaker: Undertak
         (("--to-queue", "zzz"), 1, "Error: nobody has ever heard of the queue 'zzz': name one that"),
         (("--set-kwarg", "1x=2"), 2, "'1x=2' is not NAME=VALUE"),
         (("--set-kwarg", "x"), 2, "'x' is not NAME=VALUE"),
-        (("--rate", "0"), 2, "0.0 is not in the range x>0"),
+        (("--rate", "0"), 2, "0 is not a number a second from 0.001 to 1,000,000"),
+        (("--rate", "1e-300"), 2, "1e-300 is not a number a second from"),
+        (("--rate", "nan"), 2, "nan is not a number a second from"),
+        (("--rate", "inf"), 2, "inf is not a number a second from"),
+        (("--rate", "fast"), 2, "'fast' is not a valid float"),
+        (("--max-depth", "2", "--dry-run"), 1, "Error: would stop at dead letter "),
+        (("--max-depth", "2", "--dry-run"), 1, " would hold 2 messages"),
         (("--max-depth", "-1"), 2, "-1 is not in the range x>=0"),
     ],
 )
@@ -126,8 +135,65 @@ def test_progress_is_shown_at_a_terminal(
     assert seen.text.split("\r") == ["", f"exported 500 of 501 [{'#' * 19}.]", "exported 501\n"]
     seen = call_celery_at_terminal(monkeypatch, app, "dlq", "import", file)
     assert seen.text.split("\r")[1:] == [
-        "imported 200 so far", "imported 400 so far", "imported 501 so far", "imported 501\n"
+        f"imported 200 of 501 [{'#' * 7}{'.' * 13}]", f"imported 400 of 501 [{'#' * 15}{'.' * 5}]",
+        f"imported 501 of 501 [{'#' * 20}]", "imported 501\n",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("error", [RedisConnectionError("gone"), KeyboardInterrupt()], ids=["cut", "ctrl-c"])
+def test_what_is_cut_off_says_how_far_it_was(
+    app: Celery, undertaker: Undertaker, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """And the rest is there still."""
+    undertaker.dead_letters(600)
+    begin = Replayer._begin
+
+    def fail_later(self: Any, parts: Any) -> None:
+        if self.replayed == 500:
+            raise error
+        begin(self, parts)
+
+    monkeypatch.setattr(Replayer, "_begin", fail_later)
+    result = dlq(app, "replay", "--all")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "replayed 500 before it stopped" in result.stderr.splitlines()
+    assert undertaker.check().queued == 500
+
+
+def test_a_file_with_one_bad_line_is_not_imported_at_all(app: Celery, undertaker: Undertaker, tmp_path: Path) -> None:
+    """So that it may be mended and imported whole; a file that is there is not written over, and that is said."""
+    undertaker.dead_letters(300)
+    file = tmp_path / "dead.jsonl"
+    assert dlq(app, "export", str(file), "--reveal").stdout == "exported 300\n"
+    again = dlq(app, "export", str(file), "--reveal")
+    assert again.stderr == f"Error: {file} is there already and stays as it is: name another\n"
+    whole = file.read_text()
+    file.write_text(f"{whole}half a line")
+    result = dlq(app, "import", str(file))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: line 301 cannot be imported: it is no JSON")
+    assert undertaker.client.xlen(undertaker.keys.dlq) == 300
+
+
+def test_what_comes_back_from_a_file_is_the_same_to_the_byte(
+    app: Celery, undertaker: Undertaker, letters: DeadLetters, tmp_path: Path
+) -> None:
+    """Also what is no UTF-8, no JSON and no message; exported again, the files differ by ids alone."""
+    raws = [bytes(range(256)), b"", b'{"body": "\xff"}', "\u2028\udfff".encode("utf-8", "surrogatepass")]
+    for raw in raws:
+        undertaker.dead_raw(raw)
+    undertaker.dead_letter("shop.charge", Death("failed", "E: \u00e9\x00\x1b", "tr\nace"))
+    before = [entry.fields for entry in letters.select()]
+    file = tmp_path / "dead.jsonl"
+    assert dlq(app, "export", str(file), "--reveal").exit_code == 0
+    assert dlq(app, "purge", "--all", "--yes").exit_code == 0
+    assert dlq(app, "import", str(file)).stdout == "imported 5\n"
+    after = [dict(entry.fields) for entry in letters.select()]
+    for fields in after:
+        assert fields.pop(b"imported_from")
+    assert [set(fields) for fields in after] == [set(fields) for fields in before]
+    assert after == before
+    assert [fields[b"raw"] for fields in after[:4]] == raws
 
 
 @pytest.mark.parametrize(
@@ -135,8 +201,6 @@ def test_progress_is_shown_at_a_terminal(
 )
 def test_no_view_shows_what_is_secret(app: Celery, undertaker: Undertaker, args: list[str]) -> None:
     """Until it is asked for; the message itself is whole."""
-    from hardening.core.scripts import Death  # noqa: PLC0415 - only here
-
     entry_id = undertaker.dead_letter(
         "shop.charge", Death("failed", "E: token=hunter2", 'File "x"\n password = "hunter2"'),
         kwargs={"card": "hunter2"}, headers={"hardening_metadata": {"secret": "hunter2"}},

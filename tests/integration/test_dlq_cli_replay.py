@@ -37,14 +37,25 @@ def test_replay_by_filter(app: Celery, undertaker: Undertaker, letters: DeadLett
 
 
 @pytest.mark.parametrize("command", ["replay", "purge"])
-def test_everything_must_be_asked_for(app: Celery, undertaker: Undertaker, command: str) -> None:
-    """With --all, and with nothing else beside it."""
+def test_everything_must_be_asked_for(app: Celery, undertaker: Undertaker, letters: DeadLetters, command: str) -> None:
+    """With --all, and with nothing beside it that says otherwise; what is wrong about the rest is said."""
     entry_id = undertaker.dead_letter()
-    for args in ([], ["--all", entry_id], ["--all", "--limit", "3"], [entry_id, "--task", "x"]):
-        result = dlq(app, command, *args)
+    undertaker.dead_letter()
+    which = "say which: ids, or filters such as --reason, or --all"
+    ids = "ids say which by themselves: leave out --all and the filters, or the ids"
+    either = "--all means every dead letter, filters only some: leave out one or the other"
+    sure = ["--yes"] if command == "purge" else []
+    for args, told in (
+        ([], which), (["--all", entry_id], ids), ([entry_id, "--task", "x"], ids), ([entry_id, "--limit", "1"], ids),
+        (["--all", "--task", "x"], either), (["--all", "--task", "x", "--limit", "3"], either),
+    ):  # fmt: skip
+        result = dlq(app, command, *args, *sure)
         assert result.exit_code == 2
-        assert result.stderr.splitlines()[-1] == "Error: say which: ids, or filters such as --reason, or --all"
-    assert undertaker.check().queued == 0
+        assert result.stderr.splitlines()[-1] == f"Error: {told}"
+    assert len(letters) == 2
+    done = {"replay": "replayed", "purge": "purged"}[command]
+    assert dlq(app, command, "--all", "--limit", "1", *sure).stdout == f"{done} 1 of 1\n"
+    assert len(letters) == 1
 
 
 def test_replay_of_all(app: Celery, undertaker: Undertaker, letters: DeadLetters) -> None:

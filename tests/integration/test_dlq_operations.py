@@ -81,7 +81,8 @@ def test_a_replay_stops_before_a_queue_holds_too_much(
     stopped = caught.value
     assert (stopped.queue, stopped.depth, stopped.replayed, stopped.next_id) == (undertaker.queue, 5, 3, ids[3])
     assert str(stopped) == (
-        f"stopped at dead letter {ids[3]} after 3 replayed: the queue {undertaker.queue!r} holds 5 messages"
+        f"stopped at dead letter {ids[3]} after 3 replayed: the queue {undertaker.queue!r} holds 5 messages; "
+        "go on when it has drained"
     )
     assert undertaker.check().queued == 5
     undertaker.ack(undertaker.take())

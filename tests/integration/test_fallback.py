@@ -39,18 +39,6 @@ def own(binary: str, tmp_path: Path) -> Iterator[EmbeddedRedis]:
         yield running
 
 
-@pytest.fixture
-def away(prefix: str) -> Celery:
-    """An app whose Redis is not there."""
-    return app_for(AWAY, prefix)
-
-
-@pytest.fixture
-def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Flushes are the test's to make."""
-    monkeypatch.setattr("hardening.delivery.flusher.Flusher.start", lambda _: None)
-
-
 def fallback_for(app: Celery) -> Fallback:
     """What an app falls back on."""
     return fallback_of(app)

@@ -254,6 +254,12 @@ def test_a_table_can_be_told_its_width() -> None:
     ]
 
 
+def test_an_error_has_the_room_that_others_leave() -> None:
+    """Where there is any."""
+    lines = table([("1-0", 5, "task", "e" * 100)], COLUMNS="80")
+    assert lines == ["id  n task error", f"1-0 5 task {'e' * 68}…"]
+
+
 def test_a_narrow_table_cuts_no_ids() -> None:
     """It is wider than the terminal instead."""
     assert table([("1700000000000-0", 5, "t", "e")], COLUMNS="10")[1] == "1700000000000-0 5 t    e"

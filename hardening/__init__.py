@@ -15,17 +15,33 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hardening.app import harden
+    from hardening.breaker import Breaker, CircuitOpen
     from hardening.context import breadcrumb, error_context
     from hardening.core.errors import HardeningError
     from hardening.delivery import (
         BroadcastResult,
+        Cancellation,
         DeliveryStatus,
+        GroupReceipt,
         Receipt,
         asupervised_send,
         broadcast,
         send_many,
         stream_many,
         supervised_send,
+    )
+    from hardening.monitors import (
+        Down,
+        MonitorRef,
+        Target,
+        ademonitor,
+        amonitor,
+        amonitoring,
+        demonitor,
+        find_leaks,
+        list_monitors,
+        monitor,
+        monitoring,
     )
     from hardening.timeouts import (
         CallTimeout,
@@ -38,18 +54,33 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Breaker",
     "BroadcastResult",
     "CallTimeout",
+    "Cancellation",
+    "CircuitOpen",
     "DeliveryStatus",
+    "Down",
+    "GroupReceipt",
     "HardeningError",
+    "MonitorRef",
     "Receipt",
+    "Target",
+    "ademonitor",
+    "amonitor",
+    "amonitoring",
     "asupervised_send",
     "breadcrumb",
     "broadcast",
     "call_with_timeout",
     "deadline",
+    "demonitor",
     "error_context",
+    "find_leaks",
     "harden",
+    "list_monitors",
+    "monitor",
+    "monitoring",
     "remaining",
     "send_many",
     "set_timeout",
@@ -60,18 +91,33 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Breaker": "hardening.breaker",
     "BroadcastResult": "hardening.delivery",
     "CallTimeout": "hardening.timeouts",
+    "Cancellation": "hardening.delivery",
+    "CircuitOpen": "hardening.breaker",
     "DeliveryStatus": "hardening.delivery",
+    "Down": "hardening.monitors",
+    "GroupReceipt": "hardening.delivery",
     "HardeningError": "hardening.core.errors",
+    "MonitorRef": "hardening.monitors",
     "Receipt": "hardening.delivery",
+    "Target": "hardening.monitors",
+    "ademonitor": "hardening.monitors",
+    "amonitor": "hardening.monitors",
+    "amonitoring": "hardening.monitors",
     "asupervised_send": "hardening.delivery",
     "breadcrumb": "hardening.context",
     "broadcast": "hardening.delivery",
     "call_with_timeout": "hardening.timeouts",
     "deadline": "hardening.timeouts",
+    "demonitor": "hardening.monitors",
     "error_context": "hardening.context",
+    "find_leaks": "hardening.monitors",
     "harden": "hardening.app",
+    "list_monitors": "hardening.monitors",
+    "monitor": "hardening.monitors",
+    "monitoring": "hardening.monitors",
     "remaining": "hardening.timeouts",
     "send_many": "hardening.delivery",
     "set_timeout": "hardening.timeouts",

@@ -6,7 +6,8 @@ import warnings
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from dlq.policy import RetryPolicy
+from dlq.policy import RetryPolicy, check_reasons
+from hardening.boundaries.tasks import give_boundaries
 from hardening.context.here import pack
 from hardening.core import telemetry
 from hardening.core.context_header import HEADER
@@ -20,8 +21,10 @@ from hardening.timeouts.table import Table
 from hardening.timeouts.waiting import bound_waits
 from hardening.transport.producers import speed_up
 from hardening.transport.transport import Connection
+from hardening.worker.circuits import faults_in, give_circuits
 from hardening.worker.keeping import KeepStep
 from hardening.worker.limits import give_limits, limits_for
+from hardening.worker.monitoring import MonitorStep
 from hardening.worker.results import FailBuried
 from hardening.worker.steps import BeginStep, BookStep
 
@@ -78,7 +81,9 @@ def harden(app: Celery) -> Celery:
     app.steps["worker"].add(BeginStep)
     app.steps["worker"].add(KeepStep)
     app.steps["consumer"].add(BookStep)
+    app.steps["consumer"].add(MonitorStep)
     _prepare_tasks(app, limits)
+    give_circuits(app, settings)
     set_settings(app, settings)
     install(app, table)
     bound_waits()
@@ -102,6 +107,7 @@ def _validated(app: Celery) -> tuple[Settings, Table]:
     try:
         settings = Settings.load(app.conf, namespace=vars(app).get("namespace"))
         RetryPolicy(settings.dlq_retry)  # knows the reasons
+        check_reasons("dlq_retention", settings.dlq_retention)
     except ConfigError as error:
         faults += error.faults
     try:
@@ -109,6 +115,7 @@ def _validated(app: Celery) -> tuple[Settings, Table]:
     except ConfigError as error:
         faults += error.faults
     faults += _broker_faults(app)
+    faults += faults_in(app, settings)
     if faults:
         raise ConfigError(faults)
     for fault in dangers_in(app):
@@ -146,6 +153,7 @@ def _transport_for(app: Celery) -> str:
 def _prepare_tasks(app: Any, limits: Limits) -> None:
     app.Task.Request = "hardening.worker.request:Request"
     give_limits(app, limits)
+    give_boundaries(app)
     if app.finalized:
         text = (
             f"harden() was called after the tasks of {app.main!r} were bound, so they keep the options they "

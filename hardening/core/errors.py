@@ -6,6 +6,7 @@
     ├── ConfigError            a setting, a broker or a server cannot work as asked
     ├── EmbeddedRedisError     no private Redis could be started
     ├── BreakerOpen            Redis has been away for a while, and is not asked just now
+    ├── CircuitOpen            a breaker that workers share is open (hardening.breaker.errors)
     ├── SpoolError             the spool cannot be read or written
     │   └── SpoolFull          it has no room for one more message
     ├── SendManyFailed         some messages of many were not sent
@@ -21,6 +22,7 @@
     │   ├── ResultUnavailable  the result of the task is nowhere to be had
     │   ├── ResultTimeout      the result did not come in time
     │   └── ReceiptNotFound    no such receipt, or it has expired
+    ├── BoundaryError          something behind a boundary failed, see hardening.boundaries.errors
     ├── TimeoutFailure         something about time: its branch is in hardening.timeouts.errors
     └── DeadLetterError        something about the dead-letter queue
         ├── EntryNotFound      no such entry: replayed, purged or never there
@@ -29,6 +31,8 @@
         ├── DlqUnknown         no task sends its dead letters under that name
         ├── QueueFull          a replay stopped, for its queue has grown to the bound given
         └── FileRefused        an exported file cannot be imported
+
+Rooms draw branches of their own: :mod:`hardening.monitors.errors` (``MonitorError``).
 
 Every error carries typed attributes and builds its message from them.
 """

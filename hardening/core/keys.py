@@ -33,7 +33,25 @@ is why this library needs one Redis and not a Redis Cluster, as Celery itself do
     {p}:dlq:retry                   zset     dead letter -> when it is retried, ms
     {p}:dlq:planned                 string   the last dead letter whose retry was decided
     {p}:dlq:turn                    string   the keeper whose turn it is, for a while
+    {p}:owners                      zset     process that has monitors -> expiry of its lease, ms
+    {p}:monitors:{owner}            hash     monitor -> what it watches, since when, who set it
+    {p}:monitored:{target}          set      the monitors of a target
+    {p}:monitor:since               zset     monitor and target -> since when, ms
+    {p}:monitor:due                 zset     monitor and target -> when it is a leak, ms
+    {p}:monitor:leaked              zset     monitor and target -> when it was reported as a leak, ms
+    {p}:monitor:queues              set      names of monitored queues
+    {p}:monitor:gone                hash     target that is down -> how; its monitors are being told
+    {p}:monitor:downs:{owner}       list     downs that an owner has not heard of yet
+    {p}:monitor:bell                list     doorbell of all owners, at most one token
+    {p}:monitor:bell:{owner}        list     doorbell of one owner, at most one token
+    {p}:monitor:notices             hash     monitor -> the notice that is to be sent as a task
+    {p}:monitor:owed                zset     monitor -> when its notice may be sent (again), ms
+    {p}:monitor:turn                string   the process whose turn it is to look after monitors
+    {p}:nodes                       hash     a worker's name at its host -> its consumer
     {p}:counters                    hash     the ledger, and statistics
+    {p}:breaker:{breaker}           hash     a breaker that workers share: state, generation, window
+    {p}:breaker:{breaker}:probes    zset     probe -> when its place comes back, ms
+    {p}:breakers                    set      names of breakers that have been used
     {p}:timeouts                    hash     rule -> timeout that is set for all processes
     {p}:timeouts:changes            stream   wakes who follows them; the last change alone
     ==============================  =======  ==================================================
@@ -187,9 +205,88 @@ class Keys:
         return f"{self.prefix}:dlq:turn"
 
     @property
+    def owners(self) -> str:
+        """Which processes have monitors."""
+        return f"{self.prefix}:owners"
+
+    def monitors(self, owner: str) -> str:
+        """The monitors of one process."""
+        return f"{self.prefix}:monitors:{owner}"
+
+    def monitored(self, target: str) -> str:
+        """The monitors of one target."""
+        return f"{self.prefix}:monitored:{target}"
+
+    @property
+    def monitor_since(self) -> str:
+        """Since when there is each monitor."""
+        return f"{self.prefix}:monitor:since"
+
+    @property
+    def monitor_due(self) -> str:
+        """When each monitor is a leak."""
+        return f"{self.prefix}:monitor:due"
+
+    @property
+    def monitor_leaked(self) -> str:
+        """Monitors that were reported as leaks, and are still there."""
+        return f"{self.prefix}:monitor:leaked"
+
+    @property
+    def monitor_queues(self) -> str:
+        """The queues that are monitored."""
+        return f"{self.prefix}:monitor:queues"
+
+    @property
+    def monitor_gone(self) -> str:
+        """Targets that are down and whose monitors are being told."""
+        return f"{self.prefix}:monitor:gone"
+
+    def monitor_downs(self, owner: str) -> str:
+        """What an owner has not heard of yet."""
+        return f"{self.prefix}:monitor:downs:{owner}"
+
+    def monitor_bell(self, owner: str = "") -> str:
+        """The doorbell of one owner; of all, for one of them to wake: without a name."""
+        return f"{self.prefix}:monitor:bell:{owner}" if owner else f"{self.prefix}:monitor:bell"
+
+    @property
+    def monitor_notices(self) -> str:
+        """Notices that are to be sent as tasks."""
+        return f"{self.prefix}:monitor:notices"
+
+    @property
+    def monitor_owed(self) -> str:
+        """When each notice may be sent, or sent again."""
+        return f"{self.prefix}:monitor:owed"
+
+    @property
+    def monitor_turn(self) -> str:
+        """Whose turn it is to look after monitors."""
+        return f"{self.prefix}:monitor:turn"
+
+    @property
+    def nodes(self) -> str:
+        """The consumers of workers, by the names that Celery gives those."""
+        return f"{self.prefix}:nodes"
+
+    @property
     def counters(self) -> str:
         """The ledger."""
         return f"{self.prefix}:counters"
+
+    def breaker(self, breaker: str) -> str:
+        """A breaker that workers share."""
+        return f"{self.prefix}:breaker:{breaker}"
+
+    def breaker_probes(self, breaker: str) -> str:
+        """Who probes for a half-open breaker."""
+        return f"{self.prefix}:breaker:{breaker}:probes"
+
+    @property
+    def breakers(self) -> str:
+        """Which breakers there are."""
+        return f"{self.prefix}:breakers"
 
     @property
     def timeouts(self) -> str:

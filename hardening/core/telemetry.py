@@ -132,7 +132,8 @@ class MessageReleased(Event):
 
     name = "hardening.message.released"
     queue: str  #: where it is now
-    why: str  #: one of a few words: ``cancelled``, ``lapsed``, ``not_due``, ``requeued``, ``stopping``, ``suspect``
+    #: One of a few words: ``breaker``, ``cancelled``, ``lapsed``, ``not_due``, ``requeued``, ``stopping``, ``suspect``.
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

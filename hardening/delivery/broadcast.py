@@ -92,7 +92,8 @@ def broadcast(  # noqa: PLR0913 - each is one word of what a sender may ask for
         kwargs: keyword arguments, likewise.
         strategy: ``best_effort``, ``at_least_one`` or ``all_or_nothing``.
         confirm: how far each message must get, as for ``supervised_send``.
-        timeout: for all of it together, publication and confirmations, in seconds.
+        timeout: for all of it together, publication and confirmations, in seconds. Spooling comes on top, about 5 ms
+            for each recipient, for each is synced to the disk.
         retries: how often to publish again while Redis is away. A repeat never makes a second message, and is
             answered as the first attempt was.
         on_error: ``dead_letter``: while Redis is away, ``best_effort`` spools what it did not take. The other
@@ -235,6 +236,7 @@ class _Broadcast:
             else:
                 return Outcome(copy.recipient, OutcomeStatus.SPOOLED, copy.receipt, DeliveryStatus.SPOOLED, away)
         failed = PublishFailed(copy.receipt.id, self._task, attempts.count, away, spool=spool)
+        failed.__cause__ = spool or away
         return Outcome(
             copy.recipient, OutcomeStatus.UNSENT, copy.receipt, error=failed, is_uncertain=attempts.is_uncertain
         )

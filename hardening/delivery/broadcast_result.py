@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, get_args
 
-from hardening.core.errors import BroadcastFailed
+from hardening.core.errors import BroadcastFailed, MessageDied
 from hardening.delivery.receipt import DeliveryStatus
 from hardening.delivery.recipients import recipients_of
 
@@ -51,11 +51,13 @@ _PROSPECTS = {
     DeliveryStatus.CLAIMED: "its worker is about to run it; should that die, the message goes back to its queue",
     DeliveryStatus.STARTED: "it runs; should its worker die, it runs again",
     DeliveryStatus.ACKED: "it is done",
-    DeliveryStatus.DEAD: "it stays in the dead-letter queue until it is replayed or trimmed",
+    DeliveryStatus.DEAD: "if it is kept, it stays in the dead-letter queue until it is replayed or trimmed",
     DeliveryStatus.SPOOLED: "this host sends it when Redis is back",
     DeliveryStatus.UNKNOWN: "its receipt tells where it is, if Redis still has it",
 }
 _UNPUBLISHED = (OutcomeStatus.REFUSED, OutcomeStatus.WITHHELD, OutcomeStatus.UNSENT)
+#: Reasons of death that leave no dead letter.
+_FOR_GOOD = ("cancelled", "purged")
 _NOTHING = "it may be sent again, for nothing has it"
 
 
@@ -101,6 +103,8 @@ class Outcome:
             return "it may have been published, for the answer was lost: its receipt tells, once Redis is back"
         if self.is_nowhere:
             return _NOTHING
+        if isinstance(self.error, MessageDied) and self.error.reason in _FOR_GOOD:
+            return f"{self.error.reason}: it will not run"
         return f"{self.state}: {_PROSPECTS[self.state]}"
 
     def __str__(self) -> str:

@@ -32,7 +32,7 @@ from hardening.delivery.producer import ReceiptProducer
 from hardening.delivery.receipt import Receipt, ran_here
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import timedelta
 
     from celery import Celery, Signature
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["is_canvas", "send_canvas"]
 
+_CANVASES = (chain, group, chord, chunks)
 #: What counts a chord's header for backends that cannot: it is sent with a receipt, and is no part of the header.
 _UNLOCK = "celery.chord_unlock"
 #: A task's id that can be that of its receipt as well.
@@ -50,7 +51,7 @@ _Once = tuple["str | None", "float | timedelta | None"]
 
 def is_canvas(task: object) -> bool:
     """Whether it is a signature of several tasks."""
-    return isinstance(task, chain | group | chord | chunks)
+    return issubclass(type(task), _CANVASES)  # a task may be a proxy, whose class takes 2 us to tell
 
 
 def send_canvas(
@@ -79,7 +80,7 @@ def send_canvas(
     with sending.in_place():
         sent = sending.send(tuple(args), dict(kwargs or {}), options)
     receipt = sending.receipt(sent)
-    _let_go(sent)
+    _let_go(sending.app, sent, sending.published)
     if not isinstance(sent, EagerResult | GroupResult) or sending.members:
         receipt = sending.replicated(receipt)
     terms.await_worker(receipt, sending.left_s)
@@ -97,18 +98,21 @@ class _Sending:
     """One canvas on its way; the producer of its messages.
 
     Attributes:
+        app: who sends.
         members: the receipts of what was published or spooled so far.
+        published: the ids of all tasks among them.
     """
 
     def __init__(self, canvas: Any, terms: Terms, app: Celery, once: _Once) -> None:
         self.until_s = boot_clock_s() + terms.timeout_s
         self.members: list[Receipt] = []
+        self.published: list[str] = []
         self._replicas: list[int] = []
         self._receipts: dict[str, str] = {}
         self._canvas = canvas
         self._name = str(canvas.task)
         self._terms = terms
-        self._app = app
+        self.app = app
         self._once = once
         self._is_one = _is_one_message(canvas)
 
@@ -127,11 +131,11 @@ class _Sending:
 
     def in_place(self) -> AbstractContextManager[None]:
         """Publishes for the app in this block, unless its tasks run here."""
-        return nullcontext() if self._app.conf.task_always_eager else standing_in(self._app, self)
+        return nullcontext() if self.app.conf.task_always_eager else standing_in(self.app, self)
 
     def send(self, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> object:
         """Has Celery send it. What fails besides the publications is the result backend."""
-        if self._app.conf.task_always_eager:
+        if self.app.conf.task_always_eager:
             return self._canvas.apply_async(args, kwargs, **options)
         try:
             if isinstance(self._canvas, chord):
@@ -151,10 +155,10 @@ class _Sending:
     def _ask_backend(self) -> None:
         """A chord is counted by its result backend: without one nothing is sent."""
         try:
-            self._app.backend.ensure_chords_allowed()
+            self.app.backend.ensure_chords_allowed()
         except NotImplementedError:
             raise ValueError("task is a celery.chord, which needs a result backend: set result_backend") from None
-        self._app.backend.get_task_meta(raw_message.new_id())
+        self.app.backend.get_task_meta(raw_message.new_id())
 
     def _failed(self, error: Exception) -> SendManyFailed:
         from hardening.delivery.many import SendFailure  # noqa: PLC0415 - which sends singles, as this does not
@@ -166,28 +170,29 @@ class _Sending:
         """What Celery calls with each finished message, and with the events that tell of them."""
         headers = options["headers"]
         if "task" not in headers:
-            with standing_in(self._app, None), self._app.producer_pool.acquire(block=True, timeout=5.0) as producer:
+            with standing_in(self.app, None), self.app.producer_pool.acquire(block=True, timeout=5.0) as producer:
                 producer.publish(body, **options)
             return
         outgoing = Outgoing(
-            headers["task"], self._terms, app=self._app, options={"task_id": headers["id"]}, once=self._once
+            headers["task"], self._terms, app=self.app, options={"task_id": headers["id"]}, once=self._once
         )
         outgoing.until_s = self.until_s
         if _MAY_NAME_A_RECEIPT.fullmatch(headers["id"]):
-            outgoing.receipt = Receipt(headers["id"], self._app)
+            outgoing.receipt = Receipt(headers["id"], self.app)
         last = _last_of(body, headers["id"])
         if last:
             outgoing.fields["last"] = last
         attempts = Attempts(
-            self._app, retries=self._terms.retries, timeout_s=self.left_s, breaker=outgoing.fallback.breaker
+            self.app, retries=self._terms.retries, timeout_s=self.left_s, breaker=outgoing.fallback.breaker
         )
-        producer = ReceiptProducer(self._app, outgoing.receipt.id, outgoing.fields, attempts, outgoing.replication)
+        producer = ReceiptProducer(self.app, outgoing.receipt.id, outgoing.fields, attempts, outgoing.replication)
         try:
             producer.publish(body, **options)
         except (RedisError, BreakerOpen, *TRANSIENT) as error:
             receipt = outgoing.keep(producer, attempts, error) or outgoing.failed(attempts, error)
         else:
-            receipt = Receipt(producer.first, self._app) if producer.first else outgoing.receipt
+            receipt = Receipt(producer.first, self.app) if producer.first else outgoing.receipt
+        self.published.append(headers["id"])
         if headers["task"] == _UNLOCK:
             return
         self.members.append(receipt)
@@ -199,13 +204,13 @@ class _Sending:
         if isinstance(sent, EagerResult):
             of_one = self._ran_here(sent)
             is_chord = isinstance(self._canvas, chord)
-            return GroupReceipt(sent.id, self._app, members=(of_one,), body=sent.id) if is_chord else of_one
+            return GroupReceipt(sent.id, self.app, members=(of_one,), body=sent.id) if is_chord else of_one
         if isinstance(sent, GroupResult) and not self.members:
             members = tuple(self._ran_here(one) for one in _flat(sent))
-            return GroupReceipt(str(sent.id), self._app, members=members, results=_tree(sent, {}))
+            return GroupReceipt(str(sent.id), self.app, members=members, results=_tree(sent, {}))
         if self._is_one and self.members:
             return self.members[0]
-        told: dict[str, Any] = {"app": self._app, "members": tuple(self.members)}
+        told: dict[str, Any] = {"app": self.app, "members": tuple(self.members)}
         if isinstance(sent, GroupResult):
             return GroupReceipt(str(sent.id), **told, results=_tree(sent, self._receipts))
         if sent is None:  # it failed half-way, and nobody wants to know
@@ -214,8 +219,8 @@ class _Sending:
 
     def _ran_here(self, result: EagerResult[Any]) -> Receipt:
         name = str(result.name or self._name)
-        fields = {**fields_of(name, self._app), "task_id": str(result.id)}
-        return ran_here(Receipt(str(result.id), self._app), result, fields)
+        fields = {**fields_of(name, self.app), "task_id": str(result.id)}
+        return ran_here(Receipt(str(result.id), self.app), result, fields)
 
     def replicated(self, receipt: Receipt) -> Receipt:
         """The receipt with how many replicas have each message.
@@ -244,15 +249,23 @@ def _tree(results: Any, receipts: Mapping[str, str]) -> tuple[Any, ...]:
     )
 
 
-def _let_go(sent: Any) -> None:
-    """Ends what Celery's results listen to: nobody will ask them, and when they are collected Redis may be away."""
+def _let_go(app: Celery, sent: Any, published: Iterable[str]) -> None:
+    """Ends what Celery's results listen to: nobody will ask them, and when they are collected Redis may be away.
+
+    Those of a chord's header its result backend would keep for ever.
+    """
+    results = []
     while sent is not None and not isinstance(sent, EagerResult):
-        for one in _flat(sent) if isinstance(sent, GroupResult) else [sent]:
-            if one.backend is not None:
-                with suppress(Exception):
-                    one.backend.remove_pending_result(one)
-                one.backend = None
+        results += _flat(sent) if isinstance(sent, GroupResult) else [sent]
         sent = sent.parent
+    for waiting in getattr(app.backend, "_pending_results", ()):
+        for task_id in {*published, *(one.id for one in results)}:
+            results += (waiting.get(task_id) or {}).values()
+    for one in results:
+        backend, one.backend = one.backend, None
+        if backend is not None:
+            with suppress(Exception):
+                backend.remove_pending_result(one)
 
 
 def _last_of(body: Any, own: str) -> str:

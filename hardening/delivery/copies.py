@@ -13,6 +13,7 @@ from celery.result import EagerResult
 from kombu import Exchange, Queue
 
 from hardening.core import raw as raw_message
+from hardening.core.errors import ConfigError
 from hardening.delivery.draft import Draft
 from hardening.delivery.outgoing import Outgoing, fields_of, name_of
 from hardening.delivery.publication import Publication
@@ -65,13 +66,18 @@ class Copy:
         """The message with where it goes.
 
         Raises:
-            ConfigError: it goes to no queue, or to several.
+            ConfigError: it goes to no queue, to several, or to another than the recipient's.
         """
-        if self.publication is None and self.draft is not None:
+        if self.publication is None and self.draft is not None and self.draft.payload:
             self.publication = self.draft.resolved(client)
-        if self.publication is None:
-            raise ValueError("the message was not made")
-        return self.publication
+        publication = self.publication
+        if publication is None or publication.queue != self.recipient.queue:
+            where = f"queue {publication.queue}" if publication else "nowhere"
+            raise ConfigError(
+                f"the message for {self.recipient} goes to {where}: its route has an exchange and a routing key of "
+                "its own, or its apply_async() publishes nothing"
+            )
+        return publication
 
     def tell(self, timeout_s: float) -> None:
         """Sends the events that tell Celery's monitors of the message, now that it is published."""

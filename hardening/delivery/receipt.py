@@ -49,6 +49,11 @@ class Receipt:
     replicas: int | None = field(default=None, compare=False, repr=False)
     outcome: EagerResult[Any] | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def members(self) -> tuple[Receipt, ...]:
+        """Of the messages it follows: itself; see :class:`~hardening.delivery.GroupReceipt` for more."""
+        return (self,)
+
     @classmethod
     def load(cls, receipt_id: str, *, app: Celery | None = None) -> Self:
         """A receipt by its id.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["RANK", "DeliveryStatus", "Transition", "about_of", "history_of", "status_of"]
 
 #: What a receipt keeps for itself.
-_BOOKKEEPING = ("changes", "watched", "kept_until_ms", "cancelled")
+_BOOKKEEPING = ("changes", "watched", "kept_until_ms", "cancelled", "monitored")
 
 
 class DeliveryStatus(StrEnum):

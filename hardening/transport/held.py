@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Held", "Why", "tell_late", "tell_released"]
 
-#: Why a message is given back: its queue is no longer consumed from; the lease ran out, or Redis fell silent, before it
-#: was begun; it is not due yet; its task, or who received it, asked for it; its process stops; it is one crash from
-#: burial, and another such runs here.
-Why = Literal["cancelled", "lapsed", "not_due", "requeued", "stopping", "suspect"]
+#: Why a message is given back: the breaker of its task is open; its queue is no longer consumed from; the lease ran
+#: out, or Redis fell silent, before it was begun; it is not due yet; its task, or who received it, asked for it; its
+#: process stops; it is one crash from burial, and another such runs here.
+Why = Literal["breaker", "cancelled", "lapsed", "not_due", "requeued", "stopping", "suspect"]
 
 
 @dataclass(eq=False)

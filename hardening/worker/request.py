@@ -20,6 +20,7 @@ from hardening.timeouts.deadline import DUE_PROPERTY, deadline_in
 from hardening.timeouts.events import DeadlineExpired
 from hardening.timeouts.lookup import timeouts_of
 from hardening.transport.qos import tell_burial
+from hardening.worker.circuits import end_call, let_through
 from hardening.worker.limits import effective, from_table
 
 if TYPE_CHECKING:
@@ -47,10 +48,13 @@ class Request(celery_request.Request):
 
     acknowledged: bool
     time_limits: tuple[Any, Any]
+    circuit: str | None
+    passage: Any = None  #: the breaker that let it through, and what that wants back
 
     def __init__(self, message: Any, **options: Any) -> None:
         super().__init__(message, **options)
         task = self._task
+        self.circuit = task.circuit
         if (soft_s := timeouts_of(self._app).table.rules.limit_s(task.name)) is not None:
             self.time_limits = from_table(self.time_limits, task, soft_s, settings_of(self._app))
         self.time_limits = effective(self.time_limits, task)
@@ -89,6 +93,7 @@ class Request(celery_request.Request):
         """
         message = self._message
         if not may_run:
+            end_call(self, None, is_known=False)
             state.task_ready(self)
             message.channel.qos.forget(message.delivery_tag)
             if message.held.cancelled:
@@ -113,6 +118,7 @@ class Request(celery_request.Request):
     def on_failure(self, exc_info: ExceptionInfo, send_failed_event: bool = True, return_ok: bool = False) -> None:
         """The task raised, or its process died."""
         death = _death_of(exc_info)
+        end_call(self, _unwrapped(exc_info), is_known=not state.should_terminate)
         self._die(death)
         super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
         if death is not None:
@@ -123,6 +129,7 @@ class Request(celery_request.Request):
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """A time limit is over; after the hard one the process is killed."""
         if not soft and not state.should_terminate:
+            end_call(self, TimeLimitExceeded(timeout))
             self._die(Death(Reason.TIMEOUT, f"TimeLimitExceeded: hard time limit of {timeout:g} s"))
         super().on_timeout(soft, timeout)
         if not soft:
@@ -132,6 +139,7 @@ class Request(celery_request.Request):
         if expired:
             self._die(Death(Reason.EXPIRED, f"expired at {self.expires}"))
         super()._announce_revoked(reason, terminated, signum, expired)
+        end_call(self, None, is_known=False)
         self._bury_if_acked_early()
 
     def acknowledge(self) -> None:
@@ -177,9 +185,24 @@ class Request(celery_request.Request):
 def begin_all(requests: Sequence[Any]) -> list[bool]:
     """Marks the messages of several requests as begun; those of one consumer in one write.
 
+    Those that a breaker refuses are given back first.
+
     Returns:
         For each whether it may run here.
     """
+    for request in requests:
+        if getattr(request, "circuit", None) is not None:
+            return _begin_let_through(requests)
+    return _begin(requests)
+
+
+def _begin_let_through(requests: Sequence[Any]) -> list[bool]:
+    is_let = let_through(requests)
+    may_run = iter(_begin([one for one, may in zip(requests, is_let, strict=True) if may]))
+    return [next(may_run) if may else one.begun(may_run=False) for one, may in zip(requests, is_let, strict=True)]
+
+
+def _begin(requests: Sequence[Any]) -> list[bool]:
     held = [getattr(request._message, "held", None) for request in requests]
     by_book: dict[Any, list[Any]] = {}  # after a failover there may be requests of two brokers
     for request, one in zip(requests, held, strict=True):

@@ -84,3 +84,16 @@ def test_what_a_killed_worker_had_taken_is_cancelled_all_the_same(rig: Rig) -> N
     assert ledger.is_balanced, ledger
     assert ledger.counters["purged"] == 1
     producer.close()
+
+
+def test_a_task_that_runs_is_killed_if_that_was_asked_for(rig: Rig) -> None:
+    """Its worker is told by Celery's own revoke; the answer is still that it was too late."""
+    producer = rig.producer()
+    rig.ready(rig.start("prefork", 1))
+    receipt = supervised_send("tests.faults.tasks.work", ("k", 3600), app=producer)
+    eventually(lambda: rig.count("began")["k"] == 1, 20)
+    answer = receipt.cancel(terminate=True)
+    assert (answer.outcome, answer.state) == (CancelOutcome.TOO_LATE, "started")
+    settled = rig.settled(20)
+    assert (rig.done(), settled.counters["acked"], receipt.status()) == (0, 1, "acked")
+    producer.close()

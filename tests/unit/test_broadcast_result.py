@@ -9,7 +9,7 @@ from celery import Celery
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardening.core.errors import BroadcastFailed, BroadcastRefused, ConfirmTimeout, RecipientRefused
+from hardening.core.errors import BroadcastFailed, BroadcastRefused, ConfirmTimeout, MessageDied, RecipientRefused
 from hardening.delivery import BroadcastResult, DeliveryStatus, Outcome, OutcomeStatus, Receipt, agent, queue
 from hardening.delivery.broadcast_result import STRATEGIES
 
@@ -59,6 +59,15 @@ def test_an_outcome_is_found_by_its_recipient() -> None:
 def test_each_state_has_a_prospect(state: DeliveryStatus) -> None:
     """A sentence that begins with where the message was last seen."""
     assert outcome(1, LATE, state=state).prospect.startswith(f"{state}: ")
+
+
+@pytest.mark.parametrize("reason", ["cancelled", "purged"])
+def test_what_is_dead_for_good_does_not_come_back(reason: str) -> None:
+    """There is no dead letter of it; of what failed, there may be."""
+    died = outcome(1, OutcomeStatus.DEAD, state=DeliveryStatus.DEAD, error=MessageDied("r1", reason))
+    assert died.prospect == f"{reason}: it will not run"
+    failed = outcome(1, OutcomeStatus.DEAD, state=DeliveryStatus.DEAD, error=MessageDied("r1", "failed"))
+    assert failed.prospect == ("dead: if it is kept, it stays in the dead-letter queue until it is replayed or trimmed")
 
 
 @pytest.mark.parametrize("status", [OutcomeStatus.REFUSED, OutcomeStatus.WITHHELD, OutcomeStatus.UNSENT])

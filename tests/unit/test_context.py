@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 import pytest
 from celery import Celery
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hardening.context import Breadcrumb, ErrorContext, breadcrumb, carry, current, error_context
@@ -99,6 +99,7 @@ def test_breadcrumbs_stay_for_the_blocks_around() -> None:
         assert [crumb.text for crumb in here.breadcrumbs] == [str(number) for number in range(10, 30)]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.recursive(st.just(0), lambda inside: st.lists(inside, max_size=4), max_leaves=20))
 def test_whatever_the_nesting_each_block_ends_as_it_began(shape: Any) -> None:
     """But for the breadcrumbs, of which there is one for each block, in the order in which they were dropped."""
@@ -152,7 +153,8 @@ def test_a_thread_has_none_unless_it_is_carried() -> None:
         assert pool.submit(current).result(10) is None
         carried = carry(current)
         gate = threading.Barrier(2, timeout=10)
-        both = [pool.submit(carry(lambda: (gate.wait(), current())[1])) for _ in range(2)]
+        meeting = carry(lambda: (gate.wait(), current())[1])
+        both = [pool.submit(meeting) for _ in range(2)]
         assert [one.result(10) for one in both] == [around, around]
     assert carried() == around
     assert current() is None
@@ -254,6 +256,26 @@ def test_a_thread_of_a_task_can_be_carried(app: Celery) -> None:
     bare, carried = _task(app, body).apply(headers={HEADER: _CAME}).get()
     assert bare is None
     assert carried.correlation_id == "abc"
+
+
+def test_a_task_that_is_applied_in_a_carried_thread_is_inside_it(app: Celery) -> None:
+    """Its own requests come first, then those that were carried."""
+
+    @app.task(name="inner", shared=False)
+    def inner() -> ErrorContext | None:
+        return current()
+
+    def body() -> Any:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(carry(lambda: inner.apply().get())).result(10)
+
+    assert _task(app, body).apply(headers={HEADER: _CAME}).get().correlation_id == "abc"
+
+
+def test_what_came_is_read_once(app: Celery) -> None:
+    """It is the same object after that."""
+    first, second = _task(app, lambda: (current(), current())).apply(headers={HEADER: _CAME}).get()
+    assert first is second
 
 
 # -- the old way

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hardening.context import Breadcrumb, ErrorContext
@@ -41,6 +41,7 @@ _ANYTHING = st.recursive(
 _FIELDS = st.dictionaries(st.text(max_size=120), _ANYTHING, max_size=50)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(min_size=1, max_size=200), st.text(max_size=400), _FIELDS, st.lists(st.tuples(st.text(), _FIELDS)))
 def test_whatever_is_said_is_packed_as_bounded_json_that_is_read_as_it_is(
     identity: str, operation: str, fields: dict[str, Any], crumbs: list[tuple[str, dict[str, Any]]]
@@ -67,6 +68,7 @@ _NEARLY = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_JSON | _NEARLY)
 def test_whatever_a_header_holds_it_is_read_or_it_is_none(value: Any) -> None:
     """Anybody may have written it."""

@@ -12,6 +12,7 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
+from hardening.breaker import events as circuit_events
 from hardening.core import outage, telemetry
 from hardening.core.telemetry import (
     ConsumerJoined,
@@ -53,6 +54,12 @@ CATALOGUE = {
     "hardening.publish.retried": ["task", "attempt", "error"],
     "hardening.breaker.changed": ["state", "generation", "pause_s"],
     "hardening.message.cancelled": ["receipt", "task", "queue", "place", "is_result_told"],
+    "hardening.circuit.opened": ["breaker", "generation", "state", "who", "why", "is_ours"],
+    "hardening.circuit.half_opened": ["breaker", "generation", "state", "who", "why", "is_ours"],
+    "hardening.circuit.closed": ["breaker", "generation", "state", "who", "why", "is_ours"],
+    "hardening.circuit.forced": ["breaker", "generation", "state", "who", "why", "is_ours"],
+    "hardening.circuit.isolated": ["breakers", "error"],
+    "hardening.circuit.rejoined": ["breakers", "away_s"],
     "hardening.message.refused": ["receipt", "task", "queue", "error"],
     "hardening.message.spooled": ["receipt", "task", "queue", "why"],
     "hardening.spool.failed": ["error"],
@@ -61,7 +68,13 @@ CATALOGUE = {
 
 
 def _event_types() -> list[type[Event]]:
-    public = [getattr(room, name) for room in (telemetry, outage, cancel_events) for name in room.__all__]
+    rooms = (
+        telemetry,
+        outage,
+        cancel_events,
+        circuit_events,
+    )
+    public = [getattr(room, name) for room in rooms for name in room.__all__]
     return [one for one in public if isinstance(one, type) and issubclass(one, Event) and one is not Event]
 
 

@@ -144,9 +144,10 @@ class Scope:
         return Call(_DETACH, (self.keys.scheduled, self.keys.scheduled_messages), (*self._head, limit))
 
 
-def renew(keys: Keys, consumer: str, ttl_ms: int, *, join: bool, about: str) -> Call:
-    """Renews or takes a lease. Reply: 1, or -1 when it was taken away."""
-    return Call(_RENEW, (keys.leases, keys.members), (consumer, ttl_ms, int(join), about))
+def renew(keys: Keys, consumer: str, ttl_ms: int, *, join: bool, about: str, node: str = "") -> Call:
+    """Renews or takes a lease. Reply: 1, 2 when there are monitors to look after, or -1 when it was taken away."""
+    fixed = (keys.leases, keys.members, keys.nodes, keys.owners, keys.monitor_owed)
+    return Call(_RENEW, fixed, (consumer, ttl_ms, int(join), about, node))
 
 
 def leave(keys: Keys, consumer: str) -> Call:
@@ -157,7 +158,7 @@ def leave(keys: Keys, consumer: str) -> Call:
             keys.leases, keys.dead, keys.members, keys.inflight(consumer), keys.started(consumer),
             keys.consuming(consumer),
         ),
-        (consumer,),
+        (keys.prefix, consumer),
     )  # fmt: skip
 
 

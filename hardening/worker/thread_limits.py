@@ -66,11 +66,10 @@ class Window:
         is_closing: whether it has ended.
     """
 
-    __slots__ = ("_has_raised", "_is_raising", "is_closing", "is_open", "thread")
+    is_open = is_closing = _is_raising = _has_raised = False  # of the class: every task in a thread has a window
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
-        self.is_open = self.is_closing = self._is_raising = self._has_raised = False
 
     def raise_in(self, kind: type[BaseException]) -> bool:
         """Has the thread raise; returns whether its function still runs."""
@@ -131,10 +130,8 @@ class Run:
         is_lost: whether its thread was given up.
     """
 
-    __slots__ = (
-        "_began_s", "_callback", "_claim", "_hard_s", "_limits", "_soft_s", "_target", "_timeout_callback",
-        "future", "is_lost", "is_over", "told_hard", "told_soft", "window",
-    )  # fmt: skip
+    future: Future[Any] | None = None
+    is_lost = is_over = told_hard = told_soft = False
 
     def __init__(
         self,
@@ -152,19 +149,18 @@ class Run:
         self._callback = callback
         self._timeout_callback = timeout_callback
         self._claim = [None]  # whoever takes it out settles the message; that is one step
-        self.future: Future[Any] | None = None
-        self.is_lost = self.is_over = self.told_hard = self.told_soft = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs it, in a thread of the pool."""
-        self._began_s = time.monotonic()
-        self.window = Window()
-        active = self._limits.enter(self, self._began_s + min(self._soft_s, self._hard_s))
+        began_s = self._began_s = time.monotonic()
+        window = self.window = Window()
+        soft_s, hard_s = self._soft_s, self._hard_s
+        active = self._limits.enter(self, window.thread, began_s + (min(hard_s, soft_s)))
         try:
             return self._target(*args, **kwargs)
         finally:
             self.is_over = True
-            active.pop(self.window.thread, None)
+            active.pop(window.thread, None)
 
     def done(self, result: Any) -> None:
         """It has ended; after its hard limit nobody wants to know how."""
@@ -273,9 +269,9 @@ class ThreadLimits:
 
         return in_window
 
-    def enter(self, run: Run, due_s: float) -> dict[int, Run]:
+    def enter(self, run: Run, thread: int, due_s: float) -> dict[int, Run]:
         """A task begins, in its thread; returns where it is to be taken out when it ends."""
-        self._active[run.window.thread] = run
+        self._active[thread] = run
         if due_s < self._wake_at_s:
             self._wake.set()
         return self._active

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import random
 import threading
 import time
 from concurrent.futures import Future
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Self
 
@@ -13,7 +15,7 @@ import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 
 from hardening.core import telemetry
-from hardening.worker.thread_limits import Run, ThreadLimits, ThreadStopped, Window
+from hardening.worker.thread_limits import Run, ThreadLimits, ThreadStopped, Window, _set_async_exc
 from tests.eventually import eventually
 
 
@@ -76,6 +78,13 @@ def test_a_window_that_is_not_open_is_not_raised_in() -> None:
     assert not window.raise_in(SoftTimeLimitExceeded)
     assert window.run(_spin, (3,), {}) == 3
     assert not window.raise_in(SoftTimeLimitExceeded)
+    _spin(1000)
+
+
+def test_a_limit_that_is_over_as_the_function_returns_does_not_cost_its_result() -> None:
+    """What is raised in its last step in C is seen only after it has ended."""
+    last_step = partial(_set_async_exc, threading.get_ident(), ctypes.py_object(SoftTimeLimitExceeded))
+    assert Window().run(last_step, (), {}) == 1
     _spin(1000)
 
 

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 from hardening.core.telemetry import Event
 
-__all__ = ["ArchiveFailed", "DeadLettersParked", "DeadLettersRetried", "DeadLettersTrimmed", "MessageDropped"]
+__all__ = [
+    "ArchiveFailed",
+    "DeadLettersParked",
+    "DeadLettersRetried",
+    "DeadLettersTrimmed",
+    "MessageDropped",
+    "RetentionUnmatched",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,3 +63,13 @@ class ArchiveFailed(Event):
     is_alarming = True
     path: str  #: of the archive
     error: str  #: what the system said
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionUnmatched(Event):
+    """A rule of ``dlq_retention`` is for a name that no task of this worker has; the rule does nothing here."""
+
+    name = "hardening.retention.unmatched"
+    is_alarming = True
+    dlq: str  #: the name
+    error: str  #: which names there are

@@ -13,8 +13,10 @@ from dlq.archive import append_to
 from dlq.entry import Entry
 from dlq.policy import RetryPolicy
 from dlq.reading import paired
+from dlq.retention import Retention
 from dlq.rewrite import Changes
 from hardening.core import telemetry
+from hardening.core.errors import DlqUnknown
 from hardening.core.membership import boot_clock_s
 from hardening.core.scripts import Scope, keeping
 from hardening.core.scripts.keeping import Turn
@@ -70,16 +72,24 @@ class Keeper:
         settings: rules, retention and archive.
         name: of this keeper, unlike any other's.
         chance: a number from 0 to 1, evenly spread, for the jitter.
+        tasks_of: the tasks of a named dead-letter queue; by default there are none.
     """
 
     def __init__(
-        self, client: Redis, settings: Settings, *, name: str, chance: Callable[[], float] = random.random
+        self,
+        client: Redis,
+        settings: Settings,
+        *,
+        name: str,
+        chance: Callable[[], float] = random.random,
+        tasks_of: Callable[[str], frozenset[str]] | None = None,
     ) -> None:
         self._client: Any = client
         self._settings = settings
         self._keys = settings.keys
         self._scope = Scope(settings.keys, settings.receipt_ttl_ms, "retry")
         self._policy = RetryPolicy(settings.dlq_retry)
+        self._retention = Retention(settings.dlq_retention, tasks_of or _unknown)
         self._name = name
         self._chance = chance
 
@@ -95,7 +105,7 @@ class Keeper:
         if not turn.is_mine:
             return Report()
         until_s = boot_clock_s() + _BUDGET_S
-        trimmed = self._trim(turn, until_s)
+        trimmed = self._trim(turn, until_s) + self._thin(turn, until_s)
         retried = self._retry(until_s) if turn.due else 0
         planned, parked = self._plan(turn, until_s)
         if retried:
@@ -121,6 +131,30 @@ class Keeper:
                 limit=_BATCH, up_to=up_to,
             )  # fmt: skip
             gone = int(call.run(self._client))
+            if not gone:
+                break
+            trimmed += gone
+            turn = Turn.parse(keeping.keep(self._keys, self._name, _TURN_MS).run(self._client))
+        if trimmed:
+            telemetry.emit(events.DeadLettersTrimmed(trimmed=trimmed, archived=archived))
+        return trimmed
+
+    def _thin(self, turn: Turn, until_s: float) -> int:
+        """Trims what the rules for some letters do not keep; without such rules it asks nothing."""
+        trimmed = archived = 0
+        while self._retention and turn.is_mine and boot_clock_s() < until_s:
+            over = self._retention.over(self._client, self._keys, turn.now_ms, _BATCH)
+            if over is None:
+                break
+            if self._settings.dlq_archive:
+                with self._client.pipeline(transaction=False) as pipe:
+                    for entry_id, _ in over.letters:
+                        pipe.xrange(self._keys.dlq, entry_id, entry_id)
+                    letters = [letter for page in pipe.execute() for letter in page]
+                if not self._archive(letters):
+                    break
+                archived += len(letters)
+            gone = int(over.call(self._keys).run(self._client))
             if not gone:
                 break
             trimmed += gone
@@ -197,6 +231,10 @@ class Keeper:
         if longest_s is None or not entry.list_key or self._anew(entry) == entry.raw:
             return None
         return entry.id, entry.queue, int(self._chance() * longest_s * 1000)
+
+
+def _unknown(dlq: str) -> frozenset[str]:
+    raise DlqUnknown(dlq, [])
 
 
 def _place(entry_id: str) -> tuple[int, int]:

@@ -11,12 +11,12 @@ from dlq.reason import Reason
 from hardening.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from dlq.entry import Entry
     from hardening.core.retry_rules import RetryRule
 
-__all__ = ["NEVER_HEALS", "RetryPolicy"]
+__all__ = ["NEVER_HEALS", "RetryPolicy", "breadth", "check_reasons"]
 
 #: What waiting does not mend, and why; retried only where the reason is named in ``hardening_dlq_retry``.
 #: ``unknown_task`` is not among them: during a deployment the next worker may well know the task.
@@ -43,12 +43,7 @@ class RetryPolicy:
     rules: Mapping[str, RetryRule]
 
     def __post_init__(self) -> None:
-        for name in self.rules:
-            kind, _, reason = name.partition(":")
-            if kind == "reason" and reason not in set(Reason):
-                near = difflib.get_close_matches(reason, list(Reason), n=1)
-                hint = f"did you mean 'reason:{near[0]}'?" if near else f"known are: {', '.join(sorted(Reason))}"
-                raise ConfigError(f"hardening_dlq_retry has an unknown reason {reason!r}, {hint}")
+        check_reasons("dlq_retry", self.rules)
 
     def longest_wait_s(self, entry: Entry) -> float | None:
         """How long its next retry may wait, in seconds; None: it is parked."""
@@ -67,6 +62,25 @@ class RetryPolicy:
             if name in self.rules:
                 yield self.rules[name]
         patterns = [name for name in self.rules if name.startswith("task:")]
-        for name in sorted(patterns, key=len):  # the longer, the more special
+        for name in sorted(patterns, key=breadth, reverse=True):
             if fnmatchcase(entry.task, name.removeprefix("task:")):
                 yield self.rules[name]
+
+
+def check_reasons(setting: str, rules: Iterable[str]) -> None:
+    """Looks whether the reasons that rules are for exist.
+
+    Raises:
+        ConfigError: one does not.
+    """
+    for name in rules:
+        kind, _, reason = name.partition(":")
+        if kind == "reason" and reason not in set(Reason):
+            near = difflib.get_close_matches(reason, list(Reason), n=1)
+            hint = f"did you mean 'reason:{near[0]}'?" if near else f"known are: {', '.join(sorted(Reason))}"
+            raise ConfigError(f"hardening_{setting} has an unknown reason {reason!r}, {hint}")
+
+
+def breadth(rule: str) -> tuple[bool, int]:
+    """How much a rule for tasks is for, for sorting: a name less than any pattern, a long pattern less than a short."""
+    return any(wild in rule for wild in "*?["), -len(rule)

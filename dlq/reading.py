@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from dlq.group import Group
     from dlq.selection import Selection
     from hardening.core.keys import Keys
 
-__all__ = ["PAGE", "paired", "read_entries"]
+__all__ = ["PAGE", "oldest_of", "paired", "read_entries"]
 
 #: Entries read in one call to Redis.
 PAGE = 500
@@ -105,13 +106,22 @@ def _by_kind(client: Redis, keys: Keys, selection: Selection, span: _Range, size
         yield from _all(client, keys, span, size)
         return
     cursors = [_Cursor(keys.dlq_group(group.id), span, min(size, _FIRST_CHUNK)) for group in chosen]
-    ids = _merged(client, cursors, newest_first=span.newest_first)
+    ids = (entry_id for entry_id, _ in _merged(client, cursors, newest_first=span.newest_first))
     while page := list(islice(ids, size)):
         yield _read_ids(client, keys, page)
 
 
-def _merged(client: Redis, cursors: list[_Cursor], *, newest_first: bool) -> Iterator[bytes]:
-    """The ids of several groups, in order."""
+def oldest_of(client: Redis, keys: Keys, groups: Iterable[Group], limit: int) -> list[tuple[str, str]]:
+    """The oldest entries of several groups, at most ``limit``, oldest first, as (entry id, group)."""
+    by_key = {keys.dlq_group(group.id): group.id for group in groups}
+    chunk = min(limit, _FIRST_CHUNK)
+    cursors = [_Cursor(key, _Range("-", "+", newest_first=False), chunk) for key in by_key]
+    ids = _merged(client, cursors, newest_first=False)
+    return [(entry_id.decode(), by_key[key]) for entry_id, key in islice(ids, limit)]
+
+
+def _merged(client: Redis, cursors: list[_Cursor], *, newest_first: bool) -> Iterator[tuple[bytes, str]]:
+    """The ids of several groups, in order, with the keys they are under."""
     sign = -1 if newest_first else 1
     _fill(client, cursors)
     heads = [(_sorting(cursor.ids[0], sign), at) for at, cursor in enumerate(cursors) if cursor.ids]
@@ -119,7 +129,7 @@ def _merged(client: Redis, cursors: list[_Cursor], *, newest_first: bool) -> Ite
     while heads:
         _, at = heads[0]
         cursor = cursors[at]
-        yield cursor.ids.popleft()
+        yield cursor.ids.popleft(), cursor.key
         if not cursor.ids and not cursor.is_over:
             _fill(client, [cursor])
         if cursor.ids:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dlq.body import read_content
 from dlq.group import ANY
 from hardening.core.console import Column, brief_age, one_line, printable, shortened
+from hardening.core.context_header import HEADER, read_context
 from hardening.core.redaction import TOO_DEEP
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ PROBLEM_COLUMNS = (
 )
 _ERROR_LENGTH = 80
 _INDENT = "  "
+#: How wide names stand in a block.
+_NAMES = 14
 
 
 def as_row(entry: Entry, now: datetime, redactor: Redactor) -> tuple[str, ...]:
@@ -100,7 +103,12 @@ def as_object(entry: Entry, redactor: Redactor) -> dict[str, Any]:
 def content_object(entry: Entry, redactor: Redactor) -> dict[str, Any]:
     """The inside of its message for a program: headers, body, and why it cannot be read, with secrets masked."""
     content = read_content(entry.raw)
-    inside = {"headers": content.headers, "body": content.body, "problem": content.problem}
+    inside = {
+        "context": read_context(content.headers.get(HEADER)),
+        "headers": content.headers,
+        "body": content.body,
+        "problem": content.problem,
+    }
     return {name: redactor.value(value) for name, value in inside.items()}
 
 
@@ -131,6 +139,10 @@ def as_text(entry: Entry, now: datetime, redactor: Redactor) -> Iterator[str]:
     content = content_object(entry, redactor)
     if blocks["traceback"]:
         yield from _block("traceback", blocks["traceback"])
+    if content["context"]:
+        yield "context"
+        yield from (f"{_INDENT}{line}" for line in _context_lines(content["context"]))
+        content["headers"] = {name: value for name, value in content["headers"].items() if name != HEADER}
     for name, value in (("metadata", blocks["metadata"]), ("headers", content["headers"])):
         if value:
             yield from _block(name, _json(value))
@@ -139,6 +151,19 @@ def as_text(entry: Entry, now: datetime, redactor: Redactor) -> Iterator[str]:
         yield from _block("raw", redactor.text(entry.raw.decode("utf-8", "backslashreplace")))
     else:
         yield from _block("body", _json(content["body"]))
+
+
+def _context_lines(context: dict[str, Any]) -> Iterator[str]:
+    """What was being done when the message was sent, and what had happened until then."""
+    said = {name: context[name] for name in ("correlation_id", "operation")} | context["fields"]
+    yield from (f"{one_line(name):<{_NAMES}} {_plain(value)}" for name, value in said.items() if value != "")
+    for crumb in context["breadcrumbs"]:
+        fields = "".join(f" {one_line(name)}={_plain(value)}" for name, value in crumb["fields"].items())
+        yield f"- {one_line(crumb['text'])}{fields}"
+
+
+def _plain(value: object) -> str:
+    return one_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def _block(name: str, text: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ from dlq.body import decoded_body
 from hardening.core import payload as payloads
 from hardening.core import raw as raw_message
 from hardening.core.errors import RewriteRefused
+from hardening.core.payload import DEADLINE_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,8 +49,8 @@ class Changes:
 def rewrite(entry: Entry, changes: Changes) -> bytes:
     """The message with a new id, no retries or crashes yet, and where it came from.
 
-    A replay is an operator's word: it runs, so neither an ETA nor an expiry stays. A message that cannot be read
-    is returned as it is.
+    A replay is an operator's word: it runs, so neither an ETA nor an expiry nor a deadline stays. A message that
+    cannot be read is returned as it is.
 
     Raises:
         RewriteRefused: its arguments were to be changed and cannot be.
@@ -59,6 +60,7 @@ def rewrite(entry: Entry, changes: Changes) -> bytes:
         payload.pop(raw_message.FIELD, None)
         headers = payload["headers"]
         headers.update({"retries": 0, REPLAYED_FROM_HEADER: entry.id, "eta": None, "expires": None})
+        headers.pop(DEADLINE_HEADER, None)
         if changes.attempts is not None:
             headers[ATTEMPTS_HEADER] = changes.attempts
         properties = payload["properties"]

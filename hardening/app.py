@@ -6,17 +6,25 @@ import warnings
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from dlq.policy import RetryPolicy
+from dlq.policy import RetryPolicy, check_reasons
+from hardening.boundaries.tasks import give_boundaries
+from hardening.context.here import pack
 from hardening.core import telemetry
+from hardening.core.context_header import HEADER
 from hardening.core.deployment import is_hardened, set_settings
 from hardening.core.errors import ConfigError, HardeningWarning
 from hardening.core.settings import Settings
+from hardening.core.travel import let_travel, register
 from hardening.overrides import conf_for, dangers_in, overridden_in
+from hardening.timeouts.lookup import install
+from hardening.timeouts.table import Table
+from hardening.timeouts.waiting import bound_waits
 from hardening.transport.producers import speed_up
 from hardening.transport.transport import Connection
 from hardening.worker.circuits import faults_in, give_circuits
 from hardening.worker.keeping import KeepStep
 from hardening.worker.limits import give_limits, limits_for
+from hardening.worker.monitoring import MonitorStep
 from hardening.worker.results import FailBuried
 from hardening.worker.steps import BeginStep, BookStep
 
@@ -56,7 +64,7 @@ def harden(app: Celery) -> Celery:
     """
     if is_hardened(app):
         return app
-    settings = _validated(app)
+    settings, table = _validated(app)
     limits, overridden = limits_for(app, settings), list(overridden_in(app))
     for name, value in conf_for(app, settings).items():
         _override(app, name, value)
@@ -68,12 +76,17 @@ def harden(app: Celery) -> Celery:
     }
     app.amqp.Connection = Connection
     speed_up(app.amqp)
+    let_travel(app.amqp)
+    register(HEADER, pack)
     app.steps["worker"].add(BeginStep)
     app.steps["worker"].add(KeepStep)
     app.steps["consumer"].add(BookStep)
+    app.steps["consumer"].add(MonitorStep)
     _prepare_tasks(app, limits)
     give_circuits(app, settings)
     set_settings(app, settings)
+    install(app, table)
+    bound_waits()
     for event in overridden:
         telemetry.emit(event)
     return app
@@ -87,21 +100,27 @@ def _override(app: Celery, name: str, value: Any) -> None:
     app.conf[name] = value
 
 
-def _validated(app: Celery) -> Settings:
+def _validated(app: Celery) -> tuple[Settings, Table]:
     faults: list[str] = []
+    settings = Settings.model_construct()
+    table = Table(settings)
     try:
         settings = Settings.load(app.conf, namespace=vars(app).get("namespace"))
         RetryPolicy(settings.dlq_retry)  # knows the reasons
+        check_reasons("dlq_retention", settings.dlq_retention)
     except ConfigError as error:
         faults += error.faults
-        settings = Settings.model_construct()
+    try:
+        table = Table(settings)  # reads its file
+    except ConfigError as error:
+        faults += error.faults
     faults += _broker_faults(app)
     faults += faults_in(app, settings)
     if faults:
         raise ConfigError(faults)
     for fault in dangers_in(app):
         warnings.warn(fault, HardeningWarning, stacklevel=3)
-    return settings
+    return settings, table
 
 
 def _urls(app: Celery) -> list[str]:
@@ -134,6 +153,7 @@ def _transport_for(app: Celery) -> str:
 def _prepare_tasks(app: Any, limits: Limits) -> None:
     app.Task.Request = "hardening.worker.request:Request"
     give_limits(app, limits)
+    give_boundaries(app)
     if app.finalized:
         text = (
             f"harden() was called after the tasks of {app.main!r} were bound, so they keep the options they "

@@ -17,6 +17,8 @@ from hardening import harden
 from hardening.core.embedded import EmbeddedRedis
 from hardening.core.keys import Keys
 from hardening.delivery.flusher import stop_flushers
+from hardening.monitors.owner import leave_all
+from hardening.timeouts.follower import stop_followers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,10 +113,12 @@ def app(server: EmbeddedRedis, prefix: str, queue: str) -> Iterator[Celery]:
 
 @pytest.fixture(autouse=True)
 def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Spools of a test are its own, and nobody flushes them after it; workers inherit the environment."""
+    """What a test spools and monitors is its own, and nobody looks after it later; workers inherit the environment."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     yield
+    leave_all()
     stop_flushers()
+    stop_followers()
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from celery.bin.base import handle_preload_options
 
+from hardening.cli.cancel import cancel
 from hardening.cli.config import config
 from hardening.cli.detach import detach
 from hardening.cli.status import status
@@ -17,15 +18,15 @@ __all__ = ["hardening"]
 @click.pass_context
 @handle_preload_options
 def hardening(ctx: click.Context) -> None:
-    """Ask a hardened deployment how it is, or leave it.
+    """Ask a hardened deployment how it is, cancel a message, or leave it.
 
     \b
     Exit codes:
       0  done; for verify: the ledger balances
-      1  failed or refused; for verify: the ledger does not balance
+      1  failed or refused; for verify: the ledger does not balance; for cancel: it was too late
       2  called in a way that makes no sense
     """  # noqa: D301 - click wants the control character itself
 
 
-for _command in (status, verify, config, detach):
+for _command in (status, verify, config, detach, cancel):
     hardening.add_command(_command)

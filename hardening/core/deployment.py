@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
+from celery import _state
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from hardening.core.errors import ConfigError
+from hardening.core.redaction import SECRET_NAMES, Redactor
 from hardening.core.scripts import Scope
 
 if TYPE_CHECKING:
@@ -25,7 +29,16 @@ if TYPE_CHECKING:
 
     from hardening.core.settings import Settings
 
-__all__ = ["channel_of", "client_of", "forget_clients", "is_hardened", "scope_of", "set_settings", "settings_of"]
+__all__ = [
+    "channel_of",
+    "client_of",
+    "forget_clients",
+    "is_hardened",
+    "redactor_here",
+    "scope_of",
+    "set_settings",
+    "settings_of",
+]
 
 _SETTINGS = "_hardening_settings"
 _CLIENTS = "_hardening_clients"
@@ -37,11 +50,13 @@ _UNASKED = {"client": SimpleNamespace(ping=lambda: None), "max_connections": 2**
 _PATIENCE_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 _mutex = threading.Lock()
+_hardened: WeakSet[Celery] = WeakSet()
 
 
 def set_settings(app: Celery, settings: Settings) -> None:
     """Marks an app as hardened."""
     setattr(app, _SETTINGS, settings)
+    _hardened.add(app)
 
 
 def is_hardened(app: Celery) -> bool:
@@ -59,6 +74,18 @@ def settings_of(app: Celery) -> Settings:
     if settings is None:
         raise ConfigError(f"the app {app.main!r} is not hardened: call hardening.harden(app) where it is made")
     return settings
+
+
+def redactor_here() -> Redactor:
+    """Masks what is secret in any app of this process that is in use; for texts that belong to no app."""
+    in_use: Any = vars(_state)["_apps"]
+    said = [settings_of(app).redact for app in tuple(_hardened) if app in in_use]
+    return _redactor(frozenset(name for names in said for name in names) if said else frozenset(SECRET_NAMES))
+
+
+@lru_cache(maxsize=8)
+def _redactor(names: frozenset[str]) -> Redactor:
+    return Redactor(names)
 
 
 def scope_of(app: Celery, actor: str = "") -> Scope:

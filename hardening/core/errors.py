@@ -10,12 +10,20 @@
     ├── SpoolError             the spool cannot be read or written
     │   └── SpoolFull          it has no room for one more message
     ├── SendManyFailed         some messages of many were not sent
+    ├── BroadcastFailed        a broadcast did not come to what its strategy asks for
+    │   └── BroadcastRefused   all or nothing: some recipients cannot be served, so nothing was published
     ├── DeliveryError          something about one supervised message
     │   ├── PublishFailed      Redis did not take the message
     │   ├── NotReplicated      too few replicas had the message in time
     │   ├── ConfirmTimeout     the awaited state did not come in time
     │   ├── MessageDied        the message is in the dead-letter queue
+    │   ├── RecipientRefused   one recipient of a broadcast cannot have its message
+    │   ├── CancelFailed       nobody knows whether the message was cancelled
+    │   ├── ResultUnavailable  the result of the task is nowhere to be had
+    │   ├── ResultTimeout      the result did not come in time
     │   └── ReceiptNotFound    no such receipt, or it has expired
+    ├── BoundaryError          something behind a boundary failed, see hardening.boundaries.errors
+    ├── TimeoutFailure         something about time: its branch is in hardening.timeouts.errors
     └── DeadLetterError        something about the dead-letter queue
         ├── EntryNotFound      no such entry: replayed, purged or never there
         ├── RewriteRefused     a message cannot be changed as asked
@@ -23,6 +31,8 @@
         ├── DlqUnknown         no task sends its dead letters under that name
         ├── QueueFull          a replay stopped, for its queue has grown to the bound given
         └── FileRefused        an exported file cannot be imported
+
+Rooms draw branches of their own: :mod:`hardening.monitors.errors` (``MonitorError``).
 
 Every error carries typed attributes and builds its message from them.
 """
@@ -40,6 +50,18 @@ from hardening.core.dead_letter_errors import (
     QueueUnknown,
     RewriteRefused,
 )
+from hardening.core.delivery_errors import (
+    CancelFailed,
+    ConfirmTimeout,
+    DeliveryError,
+    MessageDied,
+    NotReplicated,
+    PublishFailed,
+    ReceiptNotFound,
+    RecipientRefused,
+    ResultTimeout,
+    ResultUnavailable,
+)
 from hardening.core.root_error import HardeningError
 
 if TYPE_CHECKING:
@@ -47,6 +69,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BreakerOpen",
+    "BroadcastFailed",
+    "BroadcastRefused",
+    "CancelFailed",
     "ConfigError",
     "ConfirmTimeout",
     "DeadLetterError",
@@ -63,6 +88,9 @@ __all__ = [
     "QueueFull",
     "QueueUnknown",
     "ReceiptNotFound",
+    "RecipientRefused",
+    "ResultTimeout",
+    "ResultUnavailable",
     "RewriteRefused",
     "SendManyFailed",
     "SpoolError",
@@ -159,91 +187,40 @@ class SendManyFailed(HardeningError):
         super().__init__(f"{len(failures)} message(s) of {task} were not sent{first}; {sent} were")
 
 
-class DeliveryError(HardeningError):
-    """Something about one supervised message.
+class BroadcastFailed(HardeningError):
+    """A broadcast did not come to what its strategy asks for.
 
     Attributes:
-        receipt_id: the id of its receipt.
+        result: what became of each recipient's message, as ``hardening.delivery.BroadcastResult``.
     """
 
-    def __init__(self, receipt_id: str, text: str) -> None:
-        self.receipt_id = receipt_id
-        super().__init__(text)
+    _HEAD = "the broadcast of {task} to {count} recipient(s), {strategy}, is not {confirm} for {failed} of them"
+    #: How many recipients a message tells of.
+    _MOST = 5
 
-
-class PublishFailed(DeliveryError):
-    """Redis did not take the message, as far as the sender knows, and no spool keeps it.
-
-    Attributes:
-        attempts: how often it was tried.
-    """
-
-    def __init__(
-        self, receipt_id: str, task: str, attempts: int, cause: BaseException, spool: BaseException | None = None
-    ) -> None:
-        self.attempts = attempts
-        beyond = f"; nor was it spooled: {spool}" if spool else ""
-        super().__init__(
-            receipt_id,
-            f"{task}[{receipt_id}] was not published after {attempts} attempt(s): "
-            f"{type(cause).__name__}: {cause}{beyond}",
+    def __init__(self, result: Any) -> None:
+        self.result = result
+        failed = self._told_of(result)
+        head = self._HEAD.format(
+            task=result.task, count=len(result), strategy=result.strategy, confirm=result.confirm, failed=len(failed)
         )
+        more = [f"and {len(failed) - self._MOST} more"] if len(failed) > self._MOST else []
+        super().__init__("\n  - ".join([head, *(str(one) for one in failed[: self._MOST]), *more]))
+
+    @classmethod
+    def _told_of(cls, result: Any) -> list[Any]:
+        return list(result.failed)
 
 
-class NotReplicated(DeliveryError):
-    """Too few replicas had the message in time; Redis itself has it.
-
-    Attributes:
-        asked: how many were to have it.
-        replicas: how many are known to.
-        timeout_s: how long the send was to take, in seconds.
-    """
-
-    def __init__(self, receipt_id: str, asked: int, replicas: int, timeout_s: float) -> None:
-        self.asked = asked
-        self.replicas = replicas
-        self.timeout_s = timeout_s
-        super().__init__(
-            receipt_id,
-            f"message {receipt_id} is on {replicas} replica(s), not {asked}, after {timeout_s:g} s; Redis has it, and "
-            "the receipt follows it",
-        )
-
-
-class ConfirmTimeout(DeliveryError):
-    """The awaited state did not come in time; the message itself is safe.
+class BroadcastRefused(BroadcastFailed):
+    """All or nothing: some recipients cannot be served, so nothing was published.
 
     Attributes:
-        awaited: the state that was waited for.
-        state: the state at the end of the wait.
-        timeout_s: how long the wait was, in seconds.
+        result: likewise; its ``refused`` are those recipients, and why.
     """
 
-    def __init__(self, receipt_id: str, awaited: str, state: str, timeout_s: float) -> None:
-        self.awaited = awaited
-        self.state = state
-        self.timeout_s = timeout_s
-        super().__init__(
-            receipt_id,
-            f"message {receipt_id} is {state}, not {awaited}, after {timeout_s:g} s; it is safe, "
-            "the receipt follows it",
-        )
+    _HEAD = "nothing of {task} was published, for {failed} of {count} recipient(s) cannot have it"
 
-
-class MessageDied(DeliveryError):
-    """The message ended in the dead-letter queue, or was purged.
-
-    Attributes:
-        reason: why it died, as stored (``dlq.Reason`` or ``purged``).
-    """
-
-    def __init__(self, receipt_id: str, reason: str) -> None:
-        self.reason = reason
-        super().__init__(receipt_id, f"message {receipt_id} is dead: {reason}")
-
-
-class ReceiptNotFound(DeliveryError):
-    """No such receipt, or it has expired."""
-
-    def __init__(self, receipt_id: str) -> None:
-        super().__init__(receipt_id, f"no receipt {receipt_id}: never written, or expired")
+    @classmethod
+    def _told_of(cls, result: Any) -> list[Any]:
+        return list(result.refused)

@@ -11,6 +11,7 @@ is why this library needs one Redis and not a Redis Cluster, as Celery itself do
     ==============================  =======  ==================================================
     {p}:inflight:{consumer}         hash     seq -> list and raw message a consumer has taken
     {p}:started:{consumer}          hash     seq -> ms at which it was begun
+    {p}:consuming:{consumer}        set      names of the queues it takes from, while it holds a lease
     {p}:leases                      zset     live consumer -> expiry, ms
     {p}:dead                        zset     consumer whose lease ran out -> ms; being recovered
     {p}:members                     hash     consumer -> JSON: host, pid
@@ -22,6 +23,7 @@ is why this library needs one Redis and not a Redis Cluster, as Celery itself do
     {p}:crashes                     hash     message id -> crashes so far
     {p}:delivery:{receipt}          hash     the state of a supervised message
     {p}:changes:{receipt}           stream   its new states, while somebody waits for them
+    {p}:cancelling                  hash     message id -> until when and by whom its holder is asked to give it up
     {p}:idempotency:{digest}        string   the receipt of the one message that has an idempotency key
     {p}:flushing:{spool}            set      message ids that Redis has and a spool has not yet forgotten
     {p}:dlq                         stream   dead letters
@@ -31,10 +33,27 @@ is why this library needs one Redis and not a Redis Cluster, as Celery itself do
     {p}:dlq:retry                   zset     dead letter -> when it is retried, ms
     {p}:dlq:planned                 string   the last dead letter whose retry was decided
     {p}:dlq:turn                    string   the keeper whose turn it is, for a while
+    {p}:owners                      zset     process that has monitors -> expiry of its lease, ms
+    {p}:monitors:{owner}            hash     monitor -> what it watches, since when, who set it
+    {p}:monitored:{target}          set      the monitors of a target
+    {p}:monitor:since               zset     monitor and target -> since when, ms
+    {p}:monitor:due                 zset     monitor and target -> when it is a leak, ms
+    {p}:monitor:leaked              zset     monitor and target -> when it was reported as a leak, ms
+    {p}:monitor:queues              set      names of monitored queues
+    {p}:monitor:gone                hash     target that is down -> how; its monitors are being told
+    {p}:monitor:downs:{owner}       list     downs that an owner has not heard of yet
+    {p}:monitor:bell                list     doorbell of all owners, at most one token
+    {p}:monitor:bell:{owner}        list     doorbell of one owner, at most one token
+    {p}:monitor:notices             hash     monitor -> the notice that is to be sent as a task
+    {p}:monitor:owed                zset     monitor -> when its notice may be sent (again), ms
+    {p}:monitor:turn                string   the process whose turn it is to look after monitors
+    {p}:nodes                       hash     a worker's name at its host -> its consumer
     {p}:counters                    hash     the ledger, and statistics
     {p}:breaker:{breaker}           hash     a breaker that workers share: state, generation, window
     {p}:breaker:{breaker}:probes    zset     probe -> when its place comes back, ms
     {p}:breakers                    set      names of breakers that have been used
+    {p}:timeouts                    hash     rule -> timeout that is set for all processes
+    {p}:timeouts:changes            stream   wakes who follows them; the last change alone
     ==============================  =======  ==================================================
 """
 
@@ -82,6 +101,10 @@ class Keys:
         """What a consumer has begun: who is charged for a crash."""
         return f"{self.prefix}:started:{consumer}"
 
+    def consuming(self, consumer: str) -> str:
+        """The queues a live consumer takes from."""
+        return f"{self.prefix}:consuming:{consumer}"
+
     def bell(self, queue: str) -> str:
         """The doorbell of a queue."""
         return f"{self.prefix}:bell:{queue}"
@@ -101,6 +124,11 @@ class Keys:
     def flushing(self, spool: str) -> str:
         """What Redis has and a spool has not yet forgotten: at most one batch."""
         return f"{self.prefix}:flushing:{spool}"
+
+    @property
+    def cancelling(self) -> str:
+        """What consumers hold and somebody asks them to give up."""
+        return f"{self.prefix}:cancelling"
 
     @property
     def leases(self) -> str:
@@ -177,6 +205,72 @@ class Keys:
         return f"{self.prefix}:dlq:turn"
 
     @property
+    def owners(self) -> str:
+        """Which processes have monitors."""
+        return f"{self.prefix}:owners"
+
+    def monitors(self, owner: str) -> str:
+        """The monitors of one process."""
+        return f"{self.prefix}:monitors:{owner}"
+
+    def monitored(self, target: str) -> str:
+        """The monitors of one target."""
+        return f"{self.prefix}:monitored:{target}"
+
+    @property
+    def monitor_since(self) -> str:
+        """Since when there is each monitor."""
+        return f"{self.prefix}:monitor:since"
+
+    @property
+    def monitor_due(self) -> str:
+        """When each monitor is a leak."""
+        return f"{self.prefix}:monitor:due"
+
+    @property
+    def monitor_leaked(self) -> str:
+        """Monitors that were reported as leaks, and are still there."""
+        return f"{self.prefix}:monitor:leaked"
+
+    @property
+    def monitor_queues(self) -> str:
+        """The queues that are monitored."""
+        return f"{self.prefix}:monitor:queues"
+
+    @property
+    def monitor_gone(self) -> str:
+        """Targets that are down and whose monitors are being told."""
+        return f"{self.prefix}:monitor:gone"
+
+    def monitor_downs(self, owner: str) -> str:
+        """What an owner has not heard of yet."""
+        return f"{self.prefix}:monitor:downs:{owner}"
+
+    def monitor_bell(self, owner: str = "") -> str:
+        """The doorbell of one owner; of all, for one of them to wake: without a name."""
+        return f"{self.prefix}:monitor:bell:{owner}" if owner else f"{self.prefix}:monitor:bell"
+
+    @property
+    def monitor_notices(self) -> str:
+        """Notices that are to be sent as tasks."""
+        return f"{self.prefix}:monitor:notices"
+
+    @property
+    def monitor_owed(self) -> str:
+        """When each notice may be sent, or sent again."""
+        return f"{self.prefix}:monitor:owed"
+
+    @property
+    def monitor_turn(self) -> str:
+        """Whose turn it is to look after monitors."""
+        return f"{self.prefix}:monitor:turn"
+
+    @property
+    def nodes(self) -> str:
+        """The consumers of workers, by the names that Celery gives those."""
+        return f"{self.prefix}:nodes"
+
+    @property
     def counters(self) -> str:
         """The ledger."""
         return f"{self.prefix}:counters"
@@ -193,3 +287,13 @@ class Keys:
     def breakers(self) -> str:
         """Which breakers there are."""
         return f"{self.prefix}:breakers"
+
+    @property
+    def timeouts(self) -> str:
+        """Timeouts that are set for all processes."""
+        return f"{self.prefix}:timeouts"
+
+    @property
+    def timeout_changes(self) -> str:
+        """Tells those who follow them of a change."""
+        return f"{self.prefix}:timeouts:changes"

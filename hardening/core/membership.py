@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Lease", "boot_clock_s"]
 
+#: What a renewal answers where there are monitors.
+_AND_MONITORS = 2
 #: How soon to try again when a renewal failed, in seconds.
 _RETRY_S = 0.25
 
@@ -83,6 +85,10 @@ class Lease:
         self._joined = False
         self._is_spent = False
         self.consumer = _new_name()
+        #: The name that Celery gives the worker, by which it may be monitored; empty: it is none.
+        self.node = ""
+        #: Whether there are monitors in this deployment, as of the last renewal.
+        self.are_monitors = False
 
     def start(self) -> None:
         """Takes the lease and starts renewing it, under a new name if it was stopped. Idempotent.
@@ -160,9 +166,12 @@ class Lease:
             return True
 
     def _ask(self, *, join: bool) -> bool:
-        about = json.dumps({"host": socket.gethostname(), "pid": os.getpid()})
-        call = calls.renew(self._keys, self.consumer, int(self._ttl_s * 1000), join=join, about=about)
-        return int(call.run(self._client)) == 1
+        said = {"host": socket.gethostname(), "pid": os.getpid(), **({"node": self.node} if self.node else {})}
+        ttl_ms, about = int(self._ttl_s * 1000), json.dumps(said)
+        call = calls.renew(self._keys, self.consumer, ttl_ms, join=join, about=about, node=self.node)
+        answer = int(call.run(self._client))
+        self.are_monitors = answer == _AND_MONITORS
+        return answer > 0
 
     def _start_anew(self) -> bool:
         lost, self.consumer = self.consumer, _new_name()

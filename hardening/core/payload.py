@@ -11,10 +11,12 @@ from kombu.utils.json import JSONEncoder
 
 from hardening.core import raw as raw_message
 
-__all__ = ["RECEIPT_HEADER", "due_ms", "dump", "encode_body", "is_tracked", "load"]
+__all__ = ["DEADLINE_HEADER", "RECEIPT_HEADER", "due_ms", "dump", "encode_body", "is_tracked", "load"]
 
 #: The header that carries a receipt's id from a message to its retries.
 RECEIPT_HEADER = "hardening_receipt"
+#: The header that carries a deadline, in ms since the epoch by the clock of Redis.
+DEADLINE_HEADER = "hardening_deadline_ms"
 
 #: kombu makes a new encoder for every message.
 _encode = JSONEncoder().encode

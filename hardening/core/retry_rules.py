@@ -11,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["RetryRule", "read_rules"]
+__all__ = ["RETRY_KINDS", "RetryRule", "read_rules"]
 
-_KINDS = ("default", "reason:", "queue:", "task:")
+#: What a rule may be for, the most special last.
+RETRY_KINDS = ("default", "reason:", "queue:", "task:")
+_MEANT = {"reason:": "reason:NAME", "queue:": "queue:NAME", "dlq:": "dlq:NAME", "task:": "task:PATTERN"}
 _YEAR_S = 31_536_000.0
 
 
@@ -32,8 +34,13 @@ class RetryRule(BaseModel):
     attempts: int | None = Field(default=None, ge=0, le=100)
 
 
-def read_rules(value: object) -> object:
-    """The setting as it was given, with JSON read and names checked.
+def read_rules(value: object, model: type[BaseModel], kinds: tuple[str, ...]) -> object:
+    """Rules as they were given, with JSON read and names checked.
+
+    Args:
+        value: of the setting.
+        model: what a rule may say.
+        kinds: what a rule may be for.
 
     Raises:
         ValueError: a rule or something in it has a name that is not known.
@@ -44,17 +51,19 @@ def read_rules(value: object) -> object:
         except ValueError as error:
             raise ValueError(f"expected JSON, {error}") from error
     if not isinstance(value, dict):
-        raise ValueError('expected a mapping such as {"default": {"attempts": 3}}')
+        field = next(reversed(model.model_fields))
+        raise ValueError(f'expected a mapping such as {{"default": {{"{field}": 3}}}}')
     for name, rule in value.items():
         head, colon, rest = str(name).partition(":")
         kind = head + colon
-        if kind not in _KINDS or (colon and not rest):
-            known = "default, reason:NAME, queue:NAME or task:PATTERN"
-            near = "" if kind in _KINDS else _near(kind, _KINDS, rest)
-            raise ValueError(f"unknown rule {name!r}, {near or f'expected {known}'}")
+        if kind not in kinds or (colon and not rest):
+            *known, last = (_MEANT.get(one, one) for one in kinds)
+            near = "" if kind in kinds else _near(kind, kinds, rest)
+            expected = f"expected {', '.join(known)} or {last}"
+            raise ValueError(f"unknown rule {name!r}, {near or expected}")
         for field in rule if isinstance(rule, dict) else ():
-            if field not in RetryRule.model_fields:
-                hint = _near(str(field), RetryRule.model_fields) or f"known are: {', '.join(RetryRule.model_fields)}"
+            if field not in model.model_fields:
+                hint = _near(str(field), model.model_fields) or f"known are: {', '.join(model.model_fields)}"
                 raise ValueError(f"rule {name!r} has an unknown {field!r}, {hint}")
     return value
 

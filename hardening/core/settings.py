@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -18,8 +18,10 @@ from hardening.core.breaker_rules import BreakerRule, read_breakers
 from hardening.core.errors import ConfigError
 from hardening.core.keys import Keys
 from hardening.core.redaction import SECRET_NAMES
-from hardening.core.retry_rules import RetryRule, read_rules
+from hardening.core.retention_rules import RETENTION_KINDS, RetentionRule
+from hardening.core.retry_rules import RETRY_KINDS, RetryRule, read_rules
 from hardening.core.settings_sources import ConfSource, EnvironSource
+from hardening.core.timeout_rules import read_timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -92,6 +94,12 @@ class Settings(BaseSettings):
     #: How many dead letters are kept; the oldest go first. A letter takes its message, its traceback (up to
     #: 10,000 characters) and about 300 bytes of Redis.
     dlq_max_entries: int = Field(default=100_000, ge=1, le=100_000_000)
+    #: Narrower limits for some dead letters, by ``default``, ``reason:NAME``, ``queue:NAME``, ``dlq:NAME`` (see
+    #: ``dead_letter`` of a task) or ``task:PATTERN``, the last of which wins alone: ``{"dlq:mail": {"max_age_s":
+    #: 86400, "max_entries": 1000}}``. They hold for all letters of a rule together; ``default`` is for what no other
+    #: rule is for. What is to be kept longer than the rest needs a ``default`` below ``dlq_max_age_s``. In the
+    #: environment: JSON.
+    dlq_retention: dict[str, RetentionRule] = Field(default={})
     #: A file of JSON lines to which dead letters are written before they are trimmed; empty: none. They are whole,
     #: secrets included. While it cannot be written, nothing is trimmed. Each host writes its own.
     dlq_archive: str = ""
@@ -103,8 +111,26 @@ class Settings(BaseSettings):
     #: "window_s": 10, "open_s": 30, "probes": 3}}``. What is left out is as the code declares it, or as in these
     #: defaults. In the environment: JSON.
     breakers: dict[str, BreakerRule] = Field(default={})
+    #: How many frames of the caller's stack are kept with each monitor, to tell where a leak comes from; 0: none, at
+    #: no cost. Each is about 80 bytes of Redis, and paths of source files, for as long as the monitor lasts.
+    monitor_stack_depth: int = Field(default=8, ge=0, le=50)
     #: The most messages one take may bring, whatever the prefetch count.
     max_take: int = Field(default=500, ge=1, le=1000)
+    #: How long things may take, by rule: ``default``, ``long``, ``critical``, an operation or a task by its name, a
+    #: pattern such as ``network_call.*``, or ``service:NAME``; in seconds, or by the name of a class. The most specific
+    #: rule wins, see docs/timeouts.md. A task that a rule besides ``default`` is about has its time limits from here.
+    #: Too short: work that would have succeeded is given up. In the environment: JSON.
+    timeouts: dict[str, float | str] = Field(default={})
+    #: A TOML file with such rules in its table ``[timeouts]``; ``timeouts`` goes over it, rule by rule. Read once, when
+    #: the app is hardened. Risk: hosts with different files.
+    timeouts_file: str = ""
+    #: What all timeouts of that table are multiplied by, as on a slow machine: 3 in continuous integration.
+    timeout_factor: float = Field(default=1.0, ge=0.001, le=1000.0, allow_inf_nan=False)
+    #: What happens to ``AsyncResult.get()``, and to ``get`` and ``join`` of result sets, without a timeout:
+    #: ``enforce`` has them use that of the table, and warns once for each line that does so; ``warn`` only warns, and
+    #: they wait for ever as in stock Celery; ``raise`` raises ``UnboundedWait`` at once. Risk of ``warn``: a result
+    #: that never comes.
+    unbounded_get: Literal["enforce", "warn", "raise"] = "enforce"
 
     @classmethod
     def load(
@@ -151,12 +177,22 @@ class Settings(BaseSettings):
     @field_validator("dlq_retry", mode="before")
     @classmethod
     def _read_rules(cls, value: object) -> object:
-        return read_rules(value)
+        return read_rules(value, RetryRule, RETRY_KINDS)
+
+    @field_validator("dlq_retention", mode="before")
+    @classmethod
+    def _read_limits(cls, value: object) -> object:
+        return read_rules(value, RetentionRule, RETENTION_KINDS)
 
     @field_validator("breakers", mode="before")
     @classmethod
     def _read_breakers(cls, value: object) -> object:
         return read_breakers(value)
+
+    @field_validator("timeouts", mode="before")
+    @classmethod
+    def _read_timeouts(cls, value: object) -> object:
+        return read_timeouts(value)
 
     @field_validator("redact", mode="before")
     @classmethod
@@ -191,6 +227,22 @@ class Settings(BaseSettings):
 
 def _crossed(settings: Settings, invalid: Collection[str]) -> list[str]:
     """What is wrong between settings that are each right."""
+    return [*_crossed_limits(settings, invalid), *_too_wide(settings, invalid)]
+
+
+def _too_wide(settings: Settings, invalid: Collection[str]) -> list[str]:
+    faults = []
+    for limit in {"max_age_s", "max_entries"} - {name.removeprefix("dlq_") for name in invalid}:
+        most = getattr(settings, f"dlq_{limit}")
+        for name, rule in settings.dlq_retention.items():
+            value = getattr(rule, limit)
+            if value is not None and value > most:
+                why = f"expected at most hardening_dlq_{limit}, which is {most:.15g}: it holds for all dead letters"
+                faults.append(f"hardening_dlq_retention has {limit}={value:.15g} for {name!r}, {why}")
+    return sorted(faults)
+
+
+def _crossed_limits(settings: Settings, invalid: Collection[str]) -> list[str]:
     soft_s, hard_s = settings.soft_time_limit_s, settings.time_limit_s
     if hard_s > soft_s or "time_limit_s" in invalid or "soft_time_limit_s" in invalid:
         return []

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from celery import signals
 from redis.exceptions import RedisError
 
+from hardening.core import travel
 from hardening.core.deployment import client_of, scope_of
 from hardening.core.errors import BreakerOpen
 from hardening.delivery.async_client import forget_pool, pool_of, run_async
 from hardening.delivery.attempts import TRANSIENT, Attempts
+from hardening.delivery.canvas import is_canvas
 from hardening.delivery.draft import Draft
 from hardening.delivery.options import arranged
 from hardening.delivery.outgoing import Outgoing, owner_of
@@ -56,14 +58,16 @@ async def asupervised_send(  # noqa: PLR0913 - as many as for supervised_send
 
     Cancelled, it may have published or not; nobody waits for the answer any more, and its connection is closed.
 
-    Args, returns and raises as ``supervised_send``; the broker must not be behind Sentinel (``ConfigError``).
+    Args, returns and raises as ``supervised_send``; besides ``ConfigError`` where TLS is to check what an event
+    loop's connections cannot (OCSP).
     """
     said: dict[str, Any] = {"idempotency_key": idempotency_key, "idempotency_window": idempotency_window}
     terms = Terms(confirm, timeout, retries, on_error, publish_options.pop("replicas", 1))
-    if _needs_a_thread(owner_of(task, app), terms):
+    if is_canvas(task) or _needs_a_thread(owner_of(task, app), terms):
         said |= {"confirm": confirm, "timeout": timeout, "retries": retries, "on_error": on_error, "delay": delay}
         said |= {"metadata": metadata, "replicas": terms.replicas, "app": app}
-        return await asyncio.to_thread(partial(supervised_send, task, args, kwargs, **said, **publish_options))
+        send = travel.carry(partial(supervised_send, task, args, kwargs, **said, **publish_options))
+        return await asyncio.to_thread(send)
     options = arranged(publish_options, delay=delay, metadata=metadata)
     outgoing = Outgoing(task, terms, app=app, options=options, once=(idempotency_key, idempotency_window))
     attempts = Attempts(outgoing.app, retries=retries, timeout_s=timeout, breaker=outgoing.fallback.breaker)

@@ -8,14 +8,18 @@ from weakref import WeakKeyDictionary
 
 from hiredis import pack_command
 from redis.asyncio import connection as async_redis
+from redis.asyncio import sentinel as async_sentinel
 from redis.connection import SSLConnection, UnixDomainSocketConnection
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 from redis.sentinel import SentinelConnectionPool
 
 from hardening.core.deployment import client_of
 from hardening.core.errors import ConfigError
+from hardening.delivery.async_sentinel import AsyncSentinelPool, sentinel_pool_like
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from celery import Celery
 
     from hardening.core.scripts import Call
@@ -29,7 +33,8 @@ _SHARED = frozenset(
     {"host", "port", "path", "db", "username", "password", "credential_provider", "client_name", "protocol"}
     | {"socket_timeout", "socket_connect_timeout", "socket_keepalive", "socket_keepalive_options"}
     | {"ssl_keyfile", "ssl_certfile", "ssl_cert_reqs", "ssl_ca_certs", "ssl_ca_data", "ssl_ca_path"}
-    | {"ssl_check_hostname", "ssl_min_version", "ssl_ciphers"}
+    | {"ssl_check_hostname", "ssl_min_version", "ssl_ciphers", "ssl_password"}
+    | {"ssl_include_verify_flags", "ssl_exclude_verify_flags"}
 )
 _POOLS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, Any]] = WeakKeyDictionary()
 
@@ -38,7 +43,7 @@ async def pool_of(app: Celery) -> Any:
     """The pool of this loop for an app's broker.
 
     Raises:
-        ConfigError: the app is not hardened, or its broker is behind Sentinel.
+        ConfigError: the app is not hardened, or wants of TLS what no event loop's connection checks.
     """
     pools = _POOLS.setdefault(asyncio.get_running_loop(), {})
     if id(app) not in pools:
@@ -48,52 +53,60 @@ async def pool_of(app: Celery) -> Any:
 
 
 async def forget_pool(app: Celery) -> None:
-    """Has the next send look anew, if the app has several brokers, for one that answers."""
-    if len(app.connection_for_write().alt) <= 1:
+    """Has the next send look anew, if the app has several brokers, for one that answers.
+
+    Several Sentinels are no such: whoever connects through them looks anew each time.
+    """
+    pools = _POOLS.get(asyncio.get_running_loop(), {})
+    if isinstance(pools.get(id(app)), AsyncSentinelPool) or len(app.connection_for_write().alt) <= 1:
         return
-    pool = _POOLS.get(asyncio.get_running_loop(), {}).pop(id(app), None)
+    pool = pools.pop(id(app), None)
     if pool is not None:
         await pool.disconnect()
 
 
 def _like(pool: Any) -> Any:
+    """A pool that reaches the same Redis in the same way."""
+    is_tls = issubclass(pool.connection_class, SSLConnection)
+    options = _options_like(pool.connection_kwargs)
+    options |= {"max_connections": _MOST, "timeout": options.get("socket_timeout")}
+    kind: type[Any]
     if isinstance(pool, SentinelConnectionPool):
-        raise ConfigError("asupervised_send does not know Sentinel: use asyncio.to_thread(supervised_send, ...)")
-    kind: type[Any] = async_redis.Connection
+        kind = async_sentinel.SentinelManagedSSLConnection if is_tls else async_sentinel.SentinelManagedConnection
+        return sentinel_pool_like(pool, _options_like, connection_class=kind, **options)
+    kind = async_redis.SSLConnection if is_tls else async_redis.Connection
     if issubclass(pool.connection_class, UnixDomainSocketConnection):
         kind = async_redis.UnixDomainSocketConnection
-    elif issubclass(pool.connection_class, SSLConnection):
-        kind = async_redis.SSLConnection
-    options = {name: value for name, value in pool.connection_kwargs.items() if name in _SHARED}
-    timeout_s = options.get("socket_timeout")
-    return async_redis.BlockingConnectionPool(_MOST, timeout=timeout_s, connection_class=kind, **options)
+    return async_redis.BlockingConnectionPool(connection_class=kind, **options)
+
+
+def _options_like(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a connection that either kind understands; without the others it works as well, but for TLS."""
+    unknown = [name for name, value in options.items() if name.startswith("ssl_") and value and name not in _SHARED]
+    if unknown:
+        said = f"asupervised_send cannot honour {', '.join(sorted(unknown))}"
+        raise ConfigError(f"{said}: use asyncio.to_thread(supervised_send, ...)")
+    return {name: value for name, value in options.items() if name in _SHARED}
 
 
 async def run_async(call: Call, pool: Any) -> Any:
     """Runs a script and waits for its reply, as ``Call.run`` does.
 
-    However it ends, also by cancellation, no connection goes back to the pool with an answer still to come.
+    However it ends, also by cancellation, redis-py closes a connection whose answer is still to come.
     """
-    try:
-        connection = await pool.get_connection()
-    except BaseException:  # what was cut short while it greeted Redis is idle in the pool now, its answer to come
-        await pool.disconnect(inuse_connections=False)
-        raise
+    connection = await pool.get_connection()
     try:
         try:
             return await _round_trip(connection, call.command)
         except NoScriptError:
             return await _round_trip(connection, call.full_command)
-        except ResponseError as error:
-            told = call.told(error)
-            if told is error:
-                raise
-            raise told from error
-    except ResponseError:
-        raise
-    except BaseException:
-        await connection.disconnect(nowait=True)
-        raise
+    except ResponseError as error:
+        told = call.told(error)
+        if isinstance(told, ReadOnlyError):  # no master any more: whoever connects anew may find who is
+            await connection.disconnect(nowait=True)
+        if told is error:
+            raise
+        raise told from error
     finally:
         await asyncio.shield(pool.release(connection))
 

@@ -23,6 +23,8 @@ from hardening.core.scripts.calls import count_repeat
 from hardening.delivery.attempts import TRANSIENT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from redis import Redis
 
     from hardening.core.keys import Keys
@@ -47,8 +49,15 @@ class Replication:
     until_s: float
     keys: Keys
 
-    def run(self, call: Call, client: Redis) -> tuple[Any, int]:
+    def run(
+        self, call: Call, client: Redis, wrote: Callable[[Any], bool] = lambda reply: reply == 1
+    ) -> tuple[Any, int]:
         """Publishes, and waits.
+
+        Args:
+            call: the publication.
+            client: over one of whose connections.
+            wrote: tells by the reply whether it was no repeat.
 
         Returns:
             The reply of the call, and how many replicas have it.
@@ -62,7 +71,7 @@ class Replication:
         try:
             reply = call.run_on(connection)
             try:
-                if reply != 1:
+                if not wrote(reply):
                     count_repeat(self.keys).run_on(connection)
                 return reply, self.reached(connection)
             except TRANSIENT:
@@ -83,7 +92,7 @@ class Replication:
         name = ("WAITAOF", 1) if self.on_disk else ("WAIT",)
         connection.send_packed_command([pack_command((*name, self.replicas, wait_ms))], check_health=False)
         try:
-            reply = connection.read_response()
+            reply = connection.read_response(disconnect_on_error=True)
         except ResponseError as error:
             if not self.on_disk:
                 raise

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from celery.result import EagerResult
 from redis.exceptions import RedisError
 
 from hardening.core.errors import BreakerOpen
 from hardening.delivery.attempts import TRANSIENT, Attempts
+from hardening.delivery.canvas import is_canvas, send_canvas
 from hardening.delivery.options import arranged
 from hardening.delivery.outgoing import Outgoing
 from hardening.delivery.producer import ReceiptProducer
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
-    from celery import Celery
+    from celery import Celery, Signature
 
     from hardening.delivery.outgoing import AnyTask
 
@@ -48,10 +49,15 @@ def supervised_send(  # noqa: PLR0913 - each is one word of what a sender may as
 
     With ``task_always_eager`` a task or a signature runs here, at once, and nothing is published: its receipt knows
     the end by itself, ``acked``, or ``dead`` when the task raised. With ``task_eager_propagates`` what the task raises
-    is raised here. A name is published all the same, as Celery has it.
+    is raised here. A name is published all the same, as Celery has it. A chain or chord raises there what its first
+    failing task raises, as Celery has it.
+
+    A chain is sent as one message, and its receipt's result is that of its last task. A group, a chord and chunks are
+    several messages, each with a receipt of its own, confirmed within one ``timeout``: what follows them all is a
+    :class:`~hardening.delivery.GroupReceipt`.
 
     Args:
-        task: a task, its name, or a signature; its own arguments and options come first.
+        task: a task, its name, or a signature, also of a canvas; its own arguments and options come first.
         args: positional arguments; for a signature, put before its own.
         kwargs: keyword arguments.
         confirm: ``queued``: Redis has it, one round trip. ``replicated``: so have replicas; how many
@@ -68,7 +74,8 @@ def supervised_send(  # noqa: PLR0913 - each is one word of what a sender may as
         idempotency_key: a name for the message: of all sends with the same key, from whichever process, the first is
             published and the others return its receipt, whatever their task and arguments are. So name in the key
             whatever makes it another message: ``"order-17-paid"``. Only a digest of it gets to Redis. It says that
-            the message was sent, not how it ended; with ``task_always_eager`` it says nothing.
+            the message was sent, not how it ended; with ``task_always_eager`` it says nothing. What is several
+            messages refuses one.
         idempotency_window: for how long after the first, in seconds or a ``timedelta``; default:
             ``hardening_idempotency_window_s``. The receipt is kept at least as long.
         delay: how long to hold the message before it is queued, in seconds or a ``timedelta``: Celery's ``countdown``.
@@ -82,6 +89,7 @@ def supervised_send(  # noqa: PLR0913 - each is one word of what a sender may as
 
     Raises:
         PublishFailed: Redis did not take it, nor could it be spooled.
+        SendManyFailed: of several messages some were not sent; it has the receipts of those that were.
         SpoolFull: Redis is away, and the spool has no room, with ``on_error="dead_letter"``.
         ConfirmTimeout: it did not get as far as ``confirm`` in time, with ``on_error="raise"``.
         NotReplicated: too few replicas had it in time, with ``on_error="raise"``.
@@ -91,6 +99,11 @@ def supervised_send(  # noqa: PLR0913 - each is one word of what a sender may as
         kombu.exceptions.EncodeError: arguments that are not JSON.
     """
     options = arranged(publish_options, delay=delay, metadata=metadata)
+    if is_canvas(task):
+        return send_canvas(
+            cast("Signature[Any]", task), Terms(confirm, timeout, retries, on_error, replicas, on_disk), args, kwargs,
+            app=app, options=options, once=(idempotency_key, idempotency_window),
+        )  # fmt: skip
     outgoing = Outgoing(
         task, Terms(confirm, timeout, retries, on_error, replicas, on_disk), app=app, options=options,
         once=(idempotency_key, idempotency_window),

@@ -69,7 +69,7 @@ class Spooled:
     @property
     def age_s(self) -> float:
         """For how long it has been here, in seconds."""
-        return max(0.0, time.time() - self.spooled_ms / 1000)
+        return _age_s(self.spooled_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +81,14 @@ class SpoolTotals:
         refused: messages set aside.
         foreign: messages for other brokers, which only apps of those flush.
         bytes: of all of them.
+        oldest_s: for how long the first of those that wait has been here, in seconds; None: none waits.
     """
 
     waiting: int = 0
     refused: int = 0
     foreign: int = 0
     bytes: int = 0
+    oldest_s: float | None = None
 
 
 class Spool:
@@ -225,8 +227,13 @@ class Spool:
                 "SELECT broker = ?, is_refused, count(*) FROM message GROUP BY 1, 2", (self._broker,)
             ):
                 counts[bool(ours), bool(refused)] = count
-        waiting, set_aside = counts[True, False], counts[True, True]
-        return SpoolTotals(waiting, set_aside, counts[False, False] + counts[False, True], size_of_all)
+            oldest = connection.execute(
+                "SELECT spooled_ms FROM message WHERE broker = ? AND is_refused = 0 ORDER BY seq LIMIT 1",
+                (self._broker,),
+            ).fetchone()
+        foreign = counts[False, False] + counts[False, True]
+        oldest_s = None if oldest is None else _age_s(oldest[0])
+        return SpoolTotals(counts[True, False], counts[True, True], foreign, size_of_all, oldest_s)
 
     def retry_refused(self, receipts: Sequence[str] | None = None) -> int:
         """Puts what was set aside back into the line, at its old place. Returns how many.
@@ -279,6 +286,10 @@ class Spool:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             _LOCKS.discard(descriptor)
             os.close(descriptor)
+
+
+def _age_s(spooled_ms: int) -> float:
+    return max(0.0, time.time() - spooled_ms / 1000)
 
 
 def _spooled(row: tuple[Any, ...]) -> Spooled:

@@ -12,6 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from hardening.core.membership import boot_clock_s
+from hardening.core.travel import outgoing
 from hardening.delivery.shortcut import is_uniform, is_watched
 from hardening.delivery.template import QueueUnknown, Template
 
@@ -43,7 +44,9 @@ def template_for(task: Any, app: Celery, options: Mapping[str, Any], fields: dic
         options: of the publication, with ``task_id``.
         fields: what the receipt says.
     """
-    if not _SIMPLE.issuperset(options) or not isinstance(options.get("queue", ""), str) or is_watched():
+    if not _SIMPLE.issuperset(options) or not isinstance(options.get("queue", ""), str):
+        return None
+    if is_watched() or outgoing():  # what goes along is not the same from message to message
         return None
     queue, priority, router = options.get("queue"), options.get("priority"), id(app.amqp.router)
     kind: _Kind = (task.name, queue, priority, router, os.getpid(), threading.get_ident())

@@ -23,12 +23,13 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from hardening.core import telemetry
 from hardening.core.membership import Lease, boot_clock_s
 from hardening.core.scripts import Script
-from hardening.transport.held import Held, tell_released
+from hardening.transport.consuming import Consuming
+from hardening.transport.held import Held, tell_late, tell_released
 from hardening.transport.owed import Owed, insist
 from hardening.transport.strays import free_strays
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from redis import Redis
 
@@ -76,6 +77,7 @@ class Book:
         self._later = Owed(client, self._mutex)
         self._clock_offset_s = 0.0
         self.lease = Lease(client, scope.keys, ttl_s=settings.lease_ttl_s, on_reaped=self._drop, on_beat=self._beat)
+        self.consuming = Consuming(client, scope.keys, self.lease, again_s=settings.lease_ttl_s)
         #: Set while an event loop flushes for us; otherwise every ack is written at once.
         self.has_loop = False
         #: Makes the event loop come round and flush, when another thread settled something.
@@ -146,6 +148,14 @@ class Book:
             for held in many:
                 self._remove(held)
 
+    def take_away(self, wanted: Collection[str]) -> list[Held]:
+        """Holds what has not been begun of these, by message id, no longer; it cannot be begun any more."""
+        with self._mutex:
+            lost = [held for held in self._held.values() if not held.begun and held.message_id in wanted]
+            for held in lost:
+                held.gone = self._remove(held)
+        return lost
+
     # -- begin and ack
 
     def begin(self, many: Sequence[Held]) -> list[bool]:
@@ -192,7 +202,7 @@ class Book:
             if not is_late and self._remove(held):
                 self._acks.append(held)
         if is_late:
-            self._later.run(self._scope.ack_late(held.list_key, held.raw), partial(self._was_late, held))
+            self._later.run(self._scope.ack_late(held.list_key, held.raw), partial(tell_late, held))
         elif self.has_loop:
             if not self.is_told_of_ends:
                 self.wake()
@@ -229,12 +239,7 @@ class Book:
     def _check(self, acks: list[Held], removed: int) -> None:
         if removed < len(acks):
             for held in acks:  # some had been taken away: if a copy came back, it must not run
-                self._later.run(self._scope.ack_late(held.list_key, held.raw), partial(self._was_late, held))
-
-    @staticmethod
-    def _was_late(held: Held, removed: int) -> None:
-        if removed or held.gone:  # otherwise it was an ack repeated after a lost reply
-            telemetry.emit(telemetry.LateAcked(message=held.message_id, removed=bool(removed)))
+                self._later.run(self._scope.ack_late(held.list_key, held.raw), partial(tell_late, held))
 
     def _flush_now(self) -> None:
         """Settles what has gathered, without a line, and waits for the replies."""
@@ -265,11 +270,8 @@ class Book:
             if not was_held:
                 with suppress(*_UNREACHABLE):  # the ack may still be on its way
                     self._flush_now()
-        call = self._scope.bury(
-            held.consumer, held.seq, death,
-            list_key="" if was_held else held.list_key, raw=b"" if was_held else held.raw,
-        )  # fmt: skip
-        self._later.run(call)
+        list_key, raw = ("", b"") if was_held else (held.list_key, held.raw)
+        self._later.run(self._scope.bury(held.consumer, held.seq, death, list_key=list_key, raw=raw))
 
     def crash(self, held: Held, death: Death) -> bool:
         """Charges a message whose process died.

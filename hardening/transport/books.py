@@ -13,6 +13,7 @@ from hardening.core.errors import ConfigError
 from hardening.core.scripts import Scope
 from hardening.transport.book import Book
 from hardening.transport.recovery import Recoverer
+from hardening.transport.revoking import Revoker
 from hardening.transport.stock import StockRestorer
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def open_book(
     scope = Scope(settings.keys, settings.receipt_ttl_ms, f"{socket.gethostname()}:{os.getpid()}")
     book = Book(client, scope, settings)
     recoverer = Recoverer(client, scope, settings, lease=book.lease, on_buried=on_buried)
-    book.chores += [recoverer.run_once, StockRestorer(client, settings).run_once]
+    stock, revoker = StockRestorer(client, settings), Revoker(client, scope, book)
+    book.chores += [book.consuming.run_once, recoverer.run_once, stock.run_once, revoker.run_once]
     book.lease.start()
     return book
 

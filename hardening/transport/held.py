@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from hardening.core.scripts import TakenMessage
 
-__all__ = ["Held", "Why", "tell_released"]
+__all__ = ["Held", "Why", "tell_late", "tell_released"]
 
 #: Why a message is given back: the breaker of its task is open; its queue is no longer consumed from; the lease ran
 #: out, or Redis fell silent, before it was begun; it is not due yet; its task, or who received it, asked for it; its
@@ -34,7 +34,8 @@ class Held:
         crashes: how often it has crashed a process before.
         raw: its bytes, never changed.
         begun: whether the task has been started here.
-        gone: whether it was taken away, because the lease was lost.
+        gone: whether it was taken away, because the lease was lost or somebody wants it cancelled.
+        cancelled: whether it was cancelled, so that nobody will ever run it.
     """
 
     consumer: str
@@ -44,6 +45,7 @@ class Held:
     raw: bytes
     begun: bool = False
     gone: bool = False
+    cancelled: bool = False
 
     @classmethod
     def of(cls, consumer: str, taken: TakenMessage) -> Held:
@@ -65,6 +67,12 @@ class Held:
         """Its seq as the ack script takes it: with ``+`` when there is more to update than the entry."""
         more = self.crashes or raw_message.receipt_id(self.raw)
         return f"{self.seq}+" if more else str(self.seq)
+
+
+def tell_late(held: Held, removed: int) -> None:
+    """Tells that a message was acknowledged late, if it was: not that an ack was repeated after a lost reply."""
+    if removed or held.gone:
+        telemetry.emit(telemetry.LateAcked(message=held.message_id, removed=bool(removed)))
 
 
 def tell_released(many: Iterable[Held], why: Why) -> None:

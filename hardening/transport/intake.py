@@ -67,16 +67,23 @@ class Intake:
         """Takes from one more queue."""
         if queue not in self.queues:
             self.queues.append(queue)
-            self._cycle.update(self.queues)
+            self._on_queues()
 
     def remove(self, queue: str) -> None:
         """Takes no longer from a queue; what was taken and not delivered goes back."""
         if queue in self.queues:
             self.queues.remove(queue)
-            self._cycle.update(self.queues)
+            self._on_queues()
             back = [held for held in self._buffer if held.queue == queue]
             self._buffer = deque(held for held in self._buffer if held.queue != queue)
             self._book.release(back, why="cancelled")
+
+    def _on_queues(self) -> None:
+        self._cycle.update(self.queues)
+        self._book.consuming.set(self.queues)
+        if not self.queues:  # there may be no other tick: a worker that stops cancels them all
+            with contextlib.suppress(RedisConnectionError, RedisTimeoutError):
+                self._book.consuming.tell()
 
     # -- the loop
 
@@ -84,6 +91,7 @@ class Intake:
         """Writes what has gathered and asks for more, if there is room."""
         if self._line is None:
             self._line = self._connect()
+        self._book.consuming.tell()
         self._book.fill()
         if not self._book.flush():
             raise RedisConnectionError("the connection broke while acknowledging")

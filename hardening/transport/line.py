@@ -73,7 +73,7 @@ class Line:
 
     def _read_one(self) -> None:
         try:
-            reply = self._connection.read_response()
+            reply = self._connection.read_response(disconnect_on_error=True)
         except NoScriptError:
             call, on_reply, _ = self._waiting.popleft()
             self._write(call, call.full_command, on_reply)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import kombu
 
+from hardening.core.stand_in import StandIn, stand_in_for
+
 if TYPE_CHECKING:
     from celery.app.amqp import AMQP
     from kombu.pools import ProducerPool
@@ -40,7 +42,8 @@ class _OurProducers:
         """The app's pool."""
         pool: ProducerPool = super().producer_pool  # type: ignore[misc]
         pool.Producer = Producer
-        return pool
+        stand_in = stand_in_for(self.app)  # type: ignore[attr-defined]
+        return pool if stand_in is None else StandIn(stand_in, pool)
 
 
 def speed_up(amqp: AMQP) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from celery import bootsteps
 from celery.worker.components import Pool
 
+from dlq import DeadLetters
 from dlq.keeper import Keeper
 from dlq.service import KeeperService
 from hardening.core.deployment import client_of, settings_of
@@ -44,4 +45,5 @@ class KeepStep(bootsteps.StartStopStep):
 def service_for(app: Celery) -> KeeperService:
     """The keeper of one process of an app."""
     name = f"{socket.gethostname()}:{os.getpid()}"
-    return KeeperService(Keeper(client_of(app), settings_of(app), name=name), name=name)
+    tasks_of = DeadLetters.of(app).tasks_of
+    return KeeperService(Keeper(client_of(app), settings_of(app), name=name, tasks_of=tasks_of), name=name)

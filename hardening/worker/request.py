@@ -12,10 +12,16 @@ from celery.worker import request as celery_request
 from celery.worker import state
 
 from dlq import Reason
+from hardening.core import telemetry
+from hardening.core.deployment import settings_of
+from hardening.core.membership import boot_clock_s
 from hardening.core.scripts import Death
+from hardening.timeouts.deadline import DUE_PROPERTY, deadline_in
+from hardening.timeouts.events import DeadlineExpired
+from hardening.timeouts.lookup import timeouts_of
 from hardening.transport.qos import tell_burial
 from hardening.worker.circuits import end_call, let_through
-from hardening.worker.limits import effective
+from hardening.worker.limits import effective, from_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,13 +53,38 @@ class Request(celery_request.Request):
 
     def __init__(self, message: Any, **options: Any) -> None:
         super().__init__(message, **options)
-        self.time_limits = effective(self.time_limits, self._task)
-        self.circuit = self._task.circuit
+        task = self._task
+        self.circuit = task.circuit
+        if (soft_s := timeouts_of(self._app).table.rules.limit_s(task.name)) is not None:
+            self.time_limits = from_table(self.time_limits, task, soft_s, settings_of(self._app))
+        self.time_limits = effective(self.time_limits, task)
+        self._deadline_ms = deadline_in(self._request_dict) if getattr(message, "held", None) is not None else None
+        if self._deadline_ms is not None:
+            due_s = boot_clock_s() + (self._deadline_ms - self._now_ms()) / 1000
+            self._request_dict["properties"] = {**(self._request_dict["properties"] or {}), DUE_PROPERTY: due_s}
+
+    def _now_ms(self) -> int:
+        """The time at Redis, as this consumer knows it."""
+        now_ms: int = self._message.channel.book.now_ms()
+        return now_ms
+
+    def bury_if_late(self) -> bool:
+        """Buries what came after its deadline, before it is begun; returns whether it did."""
+        if self._deadline_ms is None or (late_ms := self._now_ms() - self._deadline_ms) < 0:
+            return False
+        self._die(Death(Reason.EXPIRED, f"its deadline was {late_ms / 1000:g} s ago"))
+        self._announce_revoked("expired", terminated=False, signum=None, expired=True)
+        telemetry.emit(DeadlineExpired(message=self._message.held.message_id, task=self.name, late_ms=late_ms))
+        return True
 
     def begin(self) -> bool:
         """Marks the message as begun before its task runs, unless it is. Returns whether it may run here."""
         held = getattr(self._message, "held", None)
         return held is None or held.begun or begin_all([self])[0]
+
+    def revoked(self) -> bool:
+        """Whether it must not run: revoked, or expired."""
+        return bool(super().revoked()) or self.bury_if_late()
 
     def begun(self, may_run: bool) -> bool:
         """Does what follows from the mark; returns whether the task may run here.
@@ -65,6 +96,9 @@ class Request(celery_request.Request):
             end_call(self, None, is_known=False)
             state.task_ready(self)
             message.channel.qos.forget(message.delivery_tag)
+            if message.held.cancelled:
+                self.acknowledged = True
+                self._announce_revoked("cancelled", terminated=False, signum=None, expired=False)
         elif not self.task.acks_late and not self.acknowledged:
             message.ack_log_error(celery_request.logger, self._connection_errors)
             self.acknowledged = True
@@ -172,10 +206,13 @@ def _begin(requests: Sequence[Any]) -> list[bool]:
     held = [getattr(request._message, "held", None) for request in requests]
     by_book: dict[Any, list[Any]] = {}  # after a failover there may be requests of two brokers
     for request, one in zip(requests, held, strict=True):
-        if one is not None:
+        if one is not None and not request.bury_if_late():
             by_book.setdefault(request._message.channel.book, []).append(one)
     may_run = {one: may for book, ours in by_book.items() for one, may in zip(ours, book.begin(ours), strict=True)}
-    return [one is None or request.begun(may_run[one]) for request, one in zip(requests, held, strict=True)]
+    return [
+        one is None or (one in may_run and request.begun(may_run[one]))
+        for request, one in zip(requests, held, strict=True)
+    ]
 
 
 def _death_of(exc_info: ExceptionInfo) -> Death | None:

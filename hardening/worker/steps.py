@@ -5,23 +5,27 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from celery import bootsteps
+from celery import bootsteps, current_app
 from celery.concurrency.solo import TaskPool as SoloPool
 from celery.concurrency.thread import TaskPool as ThreadPool
 from celery.exceptions import CPendingDeprecationWarning, WorkerShutdown
+from celery.signals import worker_process_init
 from celery.utils.log import get_logger
 from celery.worker import state
 from celery.worker.components import Pool
 from celery.worker.consumer.tasks import Tasks
 
 from dlq import Reason
+from hardening.core.deployment import is_hardened
 from hardening.core.errors import ConfigError
 from hardening.core.scripts import Death
 from hardening.delivery.fallback import fallback_of
+from hardening.timeouts.lookup import timeouts_of
 from hardening.transport import books
 from hardening.worker.children import watch_children
 from hardening.worker.places import Places
 from hardening.worker.seats import give_back_at_end, guard_pool
+from hardening.worker.thread_limits import ThreadLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +35,13 @@ __all__ = ["BeginStep", "BookStep"]
 logger = get_logger(__name__)
 #: The exit code for a configuration that cannot work (sysexits.h).
 EX_CONFIG = 78
+
+
+@worker_process_init.connect
+def _follow(**_: Any) -> None:
+    """A pool's process begins: it follows what is set for all processes, so that its first lookup is up to date."""
+    if is_hardened(current_app):
+        timeouts_of(current_app).follower.start()
 
 
 class BeginStep(bootsteps.StartStopStep):
@@ -78,7 +89,9 @@ class BeginStep(bootsteps.StartStopStep):
         """The pool has been started."""
         watch_children(getattr(worker.pool, "_pool", None))
         if worker.places is not None:
+            ThreadLimits(worker.places.lose).guard(worker.pool, worker.app.tasks.values())
             worker.places.watch(worker.pool)
+        timeouts_of(worker.app).follower.start()
         if self._is_bounded:
             give_back_at_end(worker.pool, worker.semaphore)
 

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Papers", "port_of", "redis_over_tls", "sentinel_of", "server_with_tls"]
+__all__ = ["SENTINEL_PASSWORD", "Papers", "port_of", "redis_over_tls", "sentinel_of", "server_with_tls"]
+
+
+#: What a Sentinel asks for of whoever wants to know its master, where it asks at all.
+SENTINEL_PASSWORD = "s3ntinel"  # noqa: S105 - of a test
 
 
 def port_of(redis: EmbeddedRedis) -> int:
@@ -83,22 +87,35 @@ def redis_over_tls(binary: str, papers: Papers) -> Iterator[int]:
 
 
 @contextmanager
-def sentinel_of(binary: str, master_port: int, directory: Path, papers: Papers | None = None) -> Iterator[str]:
-    """The URL of a Sentinel that watches over a Redis; with papers, it speaks TLS alone, to both sides."""
+def sentinel_of(
+    binary: str, master_port: int, directory: Path, papers: Papers | None = None, password: str = ""
+) -> Iterator[str]:
+    """The URL of a Sentinel that watches over a Redis, for who has the Redis' password.
+
+    Args:
+        binary: the server.
+        master_port: of the Redis.
+        directory: for its files.
+        papers: where given, it speaks TLS alone, to both sides.
+        password: of the Redis; that of the Sentinel is :data:`SENTINEL_PASSWORD`. None has one if it is empty.
+    """
     port = _free_port(binary)
     told = {"port": str(port)} if papers is None else {"port": "0", "tls-replication": "yes", **papers.directives(port)}
     lines = [f"{name} {value}" for name, value in told.items()]
     lines += [f"dir {directory}", f"sentinel monitor {MASTER} 127.0.0.1 {master_port} 1"]
     lines += [f"sentinel down-after-milliseconds {MASTER} 1000"]
+    if password:
+        lines += [f"sentinel auth-pass {MASTER} {password}", f"requirepass {SENTINEL_PASSWORD}"]
     conf = directory / "sentinel.conf"
     conf.write_text("\n".join(lines) + "\n")
     with (directory / "sentinel.log").open("wb") as log:
         watcher = subprocess.Popen([binary, str(conf), "--sentinel"], stdout=log)
-    tls: dict[str, Any] = {"ssl": True, "ssl_ca_certs": papers.authority} if papers else {}
+    options: dict[str, Any] = {"ssl": True, "ssl_ca_certs": papers.authority} if papers else {}
+    options |= {"password": SENTINEL_PASSWORD} if password else {}
     try:
-        with Redis("127.0.0.1", port, socket_timeout=1.0, **tls) as client:
+        with Redis("127.0.0.1", port, socket_timeout=1.0, **options) as client:
             eventually(lambda: _knows(client), 15)
-        yield f"sentinel://127.0.0.1:{port}/0"
+        yield f"sentinel://{f':{password}@' if password else ''}127.0.0.1:{port}/0"
     finally:
         watcher.kill()
         watcher.wait(10)

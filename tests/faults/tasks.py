@@ -26,6 +26,7 @@ app.conf.update(
     task_ignore_result=not os.environ.get("FAULTS_RESULTS"),
     result_backend=os.environ["FAULTS_BROKER"] if os.environ.get("FAULTS_RESULTS") else None,
     worker_prefetch_multiplier=int(os.environ["FAULTS_PREFETCH"]),
+    worker_direct=bool(os.environ.get("FAULTS_DIRECT")),
     worker_max_tasks_per_child=int(os.environ.get("FAULTS_MAX_TASKS_PER_CHILD", "0")) or None,
     **broker_options(os.environ.get("FAULTS_AUTHORITY", "")),
     worker_soft_shutdown_timeout=float(os.environ.get("FAULTS_SOFT_SHUTDOWN", "0")),

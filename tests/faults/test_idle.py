@@ -20,10 +20,10 @@ pytestmark = pytest.mark.one_server
 
 #: How long it is watched, in seconds, by the clock of Redis.
 _WATCH_S = 6.0
-_NAMES = {Script.load(name).sha: name for name in ("take", "ack", "renew", "recover", "keep")}
+_NAMES = {Script.load(name).sha: name for name in ("take", "ack", "renew", "recover", "keep", "read_timeouts")}
 #: What tells that the worker lives, and looks for the dead and after dead letters; Celery's own events and what keeps
 #: its subscription.
-_HEARTBEAT = frozenset({"renew", "recover", "keep", "HLEN unacked", "PUBLISH", "PING"})
+_HEARTBEAT = frozenset({"read_timeouts", "XREAD", "renew", "recover", "keep", "HLEN unacked", "PUBLISH", "PING"})
 
 
 def _named(command: str) -> str:

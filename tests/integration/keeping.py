@@ -19,12 +19,14 @@ __all__ = ["AT_ONCE", "keeper_of", "together"]
 AT_ONCE = {"default": {"base_s": 1000.0, "attempts": 2}}
 
 
-def keeper_of(client: Redis, keys: Keys, name: str = "k", *, chance: float = 0.0, **conf: Any) -> Keeper:
+def keeper_of(
+    client: Redis, keys: Keys, name: str = "k", *, chance: float = 0.0, tasks_of: Any = None, **conf: Any
+) -> Keeper:
     """A keeper; with no chance every retry is due at once."""
     given = {
         f"hardening_{name}": value for name, value in {"prefix": keys.prefix, "dlq_retry": AT_ONCE, **conf}.items()
     }
-    return Keeper(client, Settings.load(given, {}), name=name, chance=lambda: chance)
+    return Keeper(client, Settings.load(given, {}), name=name, chance=lambda: chance, tasks_of=tasks_of)
 
 
 def together(count: int, work: Any) -> list[Any]:

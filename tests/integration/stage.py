@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from hardening.core import payload as payloads
 from hardening.core.keys import PRIORITY_SEPARATOR, Keys, queue_of
 from hardening.core.ledger import Ledger, read_ledger
-from hardening.core.scripts import Call, Death, Recovery, Scope, Taken, calls
+from hardening.core.scripts import Call, Death, Recovery, Scope, Taken, calls, cancelling
+from hardening.core.scripts.cancelling import Asked
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -168,6 +169,16 @@ class Stage:
         """Buries what a consumer holds."""
         death = Death(reason, f"{name} failed", "Traceback ...")
         return int(self.run(self.by(consumer).bury(consumer, self.seqs(consumer)[name], death)))
+
+    def cancel(self, receipt: str, asker: str = "asker", *, patience_ms: int = 60_000) -> Asked:
+        """Cancels the message of a receipt; what a consumer holds, it is asked to give up."""
+        lists = [self.list_key("q", step) for step in (0, 3, 6, 9)]
+        call = cancelling.cancel(self.scope, long(receipt), lists, asker, patience_ms=patience_ms)
+        return Asked.parse(self.run(call))
+
+    def revoke(self, consumer: str, name: str) -> int:
+        """Gives up what somebody wants cancelled."""
+        return int(self.run(cancelling.revoke(self.by(consumer), consumer, self.seqs(consumer)[name])))
 
     def recover(
         self, asker: str = "sweeper", *, max_crashes: int = 3, base_delay_ms: int = 2000, limit: int = 100

@@ -11,6 +11,7 @@ import pytest
 from celery.signals import after_task_publish
 
 from hardening import asupervised_send
+from hardening.core.embedded import EmbeddedRedis
 from hardening.core.errors import BreakerOpen, PublishFailed
 from hardening.core.membership import boot_clock_s
 from hardening.core.scripts import Script
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from celery import Celery
-
-    from hardening.core.embedded import EmbeddedRedis
 
 
 @pytest.fixture
@@ -191,3 +190,30 @@ def test_a_worker_can_confirm(shop: Celery, stage: Stage) -> None:
 
     stage.join("w")
     assert run(shop, confirmed()).status() == "claimed"
+
+
+def test_of_several_brokers_the_next_is_turned_to(server: EmbeddedRedis, stage: Stage) -> None:
+    """By the same send, though it has connections to the one that went."""
+
+    async def both() -> list[str]:
+        with Proxy(server.broker_url) as proxy:
+            app.conf["broker_url"] = f"{proxy.url};{server.broker_url}"
+            warm = await asyncio.gather(*(asupervised_send("warm", app=app, on_error="raise") for _ in range(3)))
+            pool = await pool_of(app)
+            connections = [*pool._available_connections]
+        sent = [*warm, await asupervised_send("add", app=app, on_error="raise")]
+        assert len(connections) > 1
+        assert not any(connection.is_connected for connection in connections)
+        return [receipt.id for receipt in sent]
+
+    app = app_for(AWAY, stage.prefix)
+    ids = run(app, both())
+    assert sorted(stage.state().queued["q"]) == sorted(ids)
+
+
+def test_a_unix_socket_is_one_for_the_loop_as_well(binary: str, prefix: str) -> None:
+    """The embedded Redis listens on nothing else by default."""
+    with EmbeddedRedis(server=binary) as own, own.client() as client:
+        app = app_for(own.broker_url, prefix)
+        receipt = run(app, asupervised_send("add", app=app, on_error="raise"))
+        assert Stage(client, prefix).state() == State(queued={"q": [receipt.id]}, rung={"q"})

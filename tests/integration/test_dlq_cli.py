@@ -38,7 +38,9 @@ def test_the_help_documents_the_exit_codes(app: Celery) -> None:
 
 def test_hostile_text_is_harmless_everywhere(app: Celery, undertaker: Undertaker) -> None:
     """A message can put anything into task, queue, error, traceback, metadata, headers and body."""
-    headers = {"hardening_metadata": {HOSTILE: HOSTILE}, HOSTILE: HOSTILE}
+    crumbs = [{"text": HOSTILE, "fields": {HOSTILE: HOSTILE}}]
+    context = {"correlation_id": HOSTILE, "operation": HOSTILE, "fields": {HOSTILE: HOSTILE}, "breadcrumbs": crumbs}
+    headers = {"hardening_metadata": {HOSTILE: HOSTILE}, "hardening_context": context, HOSTILE: HOSTILE}
     death = Death(HOSTILE, HOSTILE, f"Traceback\n\t{HOSTILE}")
     entry_id = undertaker.dead_letter(HOSTILE, death, args=(HOSTILE,), task_id=HOSTILE, headers=headers)
     undertaker.dead_raw(HOSTILE.encode(), Death(HOSTILE))

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hardening.cli.census import take_census
+from hardening.delivery.fallback import fallback_of
+from hardening.delivery.spool import Spool
 from tests.integration.cli import found, hardening, send, words
+from tests.integration.spooling import AWAY, app_for, publication
 from tests.undertaker import Undertaker
 
 if TYPE_CHECKING:
@@ -26,8 +29,12 @@ def test_status_of_an_empty_deployment(app: Celery, undertaker: Undertaker) -> N
         "scheduled": 0,
         "next_due_ms": None,
         "dead_letters": 0,
+        "spool": {
+            "path": str(fallback_of(app).spool.path), "waiting": 0, "refused": 0, "foreign": 0, "bytes": 0,
+            "oldest_s": None,
+        },
         "counters": {},
-    }
+    }  # fmt: skip
 
 
 def test_status_tells_where_everything_is(app: Celery, undertaker: Undertaker) -> None:
@@ -40,6 +47,7 @@ def test_status_tells_where_everything_is(app: Celery, undertaker: Undertaker) -
     assert 0 < consumer.pop("lease_ms") <= 60_000
     assert consumer == {"name": "undertaker", "host": "morgue", "pid": "13", "inflight": 2, "begun": 1}
     assert 590_000 < answer.pop("next_due_ms") <= 600_000
+    assert answer.pop("spool")["waiting"] == 0
     assert answer == {
         "prefix": undertaker.keys.prefix,
         "dead_consumers": [],
@@ -81,6 +89,52 @@ def test_status_tells_what_is_overdue(app: Celery, undertaker: Undertaker) -> No
     undertaker.client.zadd(undertaker.keys.scheduled, {"m": 1000})
     undertaker.client.hset(undertaker.keys.scheduled_messages, "m", "1:qx")
     assert "scheduled: 1, the first overdue by " in hardening(app, "status").stdout
+
+
+def test_status_tells_what_this_host_keeps(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How much waits in its spool, how much is set aside, and since when."""
+    spool = fallback_of(app).spool
+    for now_s in (10.0, 1_000.0, 2_000.0, 3_000.0):
+        monkeypatch.setattr("time.time", lambda now_s=now_s: now_s)
+        spool.put(publication(padding=100))
+    first, *_ = spool.batch()
+    spool.settle([], refused=[(first.seq, "WRONGTYPE")])
+    monkeypatch.setattr("time.time", lambda: 1_000.0 + 2 * 3600)
+    Spool(spool.path, "redis://elsewhere", max_messages=9, max_bytes=9_999).put(publication())
+    held = found(app, "status")["spool"]
+    assert held == {
+        "path": str(spool.path), "waiting": 3, "refused": 1, "foreign": 1, "bytes": spool.totals().bytes,
+        "oldest_s": 7200.0,
+    }  # fmt: skip
+    assert held["bytes"] > 4 * 100
+    assert (
+        "\nspool of this host: 3 messages waiting (oldest 2h), 1 set aside, 1 for other brokers, "
+        f"{held['bytes']} bytes\n"
+    ) in hardening(app, "status").stdout
+
+
+def test_status_tells_of_the_spool_while_redis_is_away(prefix: str) -> None:
+    """That is when somebody asks; the exit code says that the rest is missing."""
+    away = app_for(AWAY, prefix)
+    fallback_of(away).spool.put(publication())
+    result = hardening(away, "status")
+    assert result.exit_code == 1
+    assert "spool of this host: 1 message waiting (oldest 0s), 0 set aside" in result.stdout
+    assert result.stderr.startswith("Error: Redis could not be asked: ")
+    result = hardening(away, "status", "--json")
+    assert (result.exit_code, result.stdout) == (1, "")
+
+
+def test_a_spool_that_cannot_be_read_hides_nothing_else(app: Celery) -> None:
+    """It is told in its place."""
+    path = fallback_of(app).spool.path
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"junk" * 2000)
+    assert "is damaged or not a spool" in found(app, "status")["spool"]["error"]
+    result = hardening(app, "status")
+    assert result.exit_code == 0
+    assert f"spool of this host: the spool {path} " in result.stdout
+    assert ["consumers:", "0"] in words(result)
 
 
 @pytest.mark.parametrize("about", ["no json", "[]", "{}", "[" * 50_000, '{"host": 1}'])

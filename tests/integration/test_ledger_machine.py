@@ -174,6 +174,41 @@ class Deployment(RuleBasedStateMachine):
         told = (recovery.consumer, recovery.restored, recovery.charged, len(recovery.buried))
         assert told == (consumer, len(lost) - len(buried), len(started), len(buried))
 
+    # -- being cancelled
+
+    @precondition(lambda self: self.receipts)
+    @rule(data=st.data(), is_withdrawn=st.booleans())
+    def cancel(self, data: st.DataObject, *, is_withdrawn: bool) -> None:
+        """Wherever it is. Its holder gives up what it has not begun, and gives back what nobody asks for any more."""
+        name = data.draw(st.sampled_from(sorted(self.receipts)))
+        asked = self.stage.cancel(f"r-{name}")
+        held = [who for who, names in self.model.inflight.items() if name in names]
+        if name in self.model.scheduled or name in self._queue():
+            place = self.model.scheduled if name in self.model.scheduled else self._queue()
+            place.remove(name)
+            assert (asked.said, asked.raw) == ("cancelled", self.stage.raw(name, f"r-{name}"))
+            assert asked.where == ("schedule" if place is self.model.scheduled else "queue")
+            self._is_gone(name)
+        elif held and name not in self.model.started.get(held[0], ()):
+            assert asked.said == "claimed"
+            if is_withdrawn:
+                assert self.stage.cancel(f"r-{name}", patience_ms=0).said == "claimed"
+            assert self.stage.revoke(held[0], name) == (not is_withdrawn)
+            self._let_go(held[0], name)
+            if is_withdrawn:
+                self._queue().insert(0, name)
+            else:
+                self._is_gone(name)
+        else:
+            assert asked.said in ("started", "acked", "dead", "cancelled")
+            assert not asked.raw
+
+    def _is_gone(self, name: str) -> None:
+        self.model.crashes.pop(name, None)
+        again = self.stage.cancel(f"r-{name}", "another")
+        assert (again.said, again.asker, again.raw) == ("cancelled", "asker", b"")
+        assert self.stage.receipt(f"r-{name}")[::2] == ("dead", "cancelled")
+
     # -- what operators do
 
     @precondition(lambda self: self.model.buried)

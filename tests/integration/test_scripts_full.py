@@ -8,7 +8,7 @@ import pytest
 from redis.exceptions import OutOfMemoryError
 
 from hardening.core.embedded import EmbeddedRedis
-from hardening.core.scripts import Death, calls, keeping
+from hardening.core.scripts import Death, broadcasting, calls, keeping
 from tests.conftest import SERVERS
 from tests.integration.stage import Stage, State, long
 
@@ -158,6 +158,28 @@ def test_leaving_works(stage: Stage) -> None:
     assert stage.run(calls.leave(stage.keys, "w")) == 3
     assert stage.run(calls.leave(stage.keys, "v")) == 0
     assert stage.state().dead == {"w"}
+
+
+def test_a_consumer_may_say_from_which_queues_it_takes(stage: Stage) -> None:
+    """A worker starts on a full Redis as well."""
+    fill(stage)
+    assert stage.run(broadcasting.consume(stage.keys, "v", ["a", "b"])) == 1
+    assert stage.client.smembers(stage.keys.consuming("v")) == {b"a", b"b"}
+
+
+@pytest.mark.parametrize("all_or_none", [True, False])
+def test_a_broadcast_is_refused_whole(stage: Stage, all_or_none: bool) -> None:
+    """No recipient gets anything, whatever the strategy."""
+    stage.run(broadcasting.consume(stage.keys, "v", ["x", "y"]))
+    before = {key: stage.client.dump(key) for key in stage.client.scan_iter(f"{stage.prefix}*", count=10_000)}
+    fill(stage)
+    listed = [
+        broadcasting.Addressed(f"{stage.prefix}.{one}", one, stage.raw(one, f"r-{one}"), all_or_none) for one in "xy"
+    ]
+    call = broadcasting.broadcast(stage.scope, listed, due_ms=0, task="t", guarantee="g", all_or_none=all_or_none)
+    with pytest.raises(OutOfMemoryError):
+        stage.run(call)
+    assert {key: stage.client.dump(key) for key in stage.client.scan_iter(f"{stage.prefix}*", count=10_000)} == before
 
 
 def test_a_late_ack_works(stage: Stage) -> None:

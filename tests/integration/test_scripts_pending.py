@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from hardening.core.embedded import EmbeddedRedis
+from hardening.core.keys import Keys
+from hardening.core.scripts.calls import watch
 from tests.conftest import SERVERS
 from tests.eventually import eventually
 from tests.integration.stage import Stage, State
@@ -73,3 +76,29 @@ def test_a_reply_that_came_too_late_is_nobody_elses(stage: Stage, single: Redis)
     stage.client.ping()
     answer: Any = single.ping()
     assert answer is True
+
+
+def test_a_call_that_could_not_be_sent_keeps_no_connection(own_server: EmbeddedRedis, prefix: str) -> None:
+    """Or each would cost the pool one."""
+    with own_server.client() as client:
+        call = watch(Keys(prefix), "nobody", 1)
+        call.run(client)
+        own_server.kill()
+        for _ in range(3):
+            with pytest.raises(RedisConnectionError, match="refused"):
+                call.begin(client)
+        own_server.restart()
+        assert call.begin(client).reply() == []
+        pool: Any = client.connection_pool
+        assert len(pool._in_use_connections) == 1
+
+
+def test_what_is_asked_for_later_borrows_the_connection_of_other_calls(server: EmbeddedRedis, prefix: str) -> None:
+    """And gives it back to them, not to the pool."""
+    with server.client() as client:
+        call = watch(Keys(prefix), "nobody", 1)
+        for _ in range(3):
+            assert call.run(client) == []
+            assert call.begin(client).reply() == []
+        pool: Any = client.connection_pool
+        assert (len(pool._in_use_connections), pool._available_connections) == (1, [])

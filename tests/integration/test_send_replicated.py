@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hardening import supervised_send
+from hardening.core.deployment import client_of
 from hardening.core.embedded import EmbeddedRedis
 from hardening.core.errors import ConfigError, NotReplicated
 from hardening.core.membership import boot_clock_s
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def master(binary: str) -> Iterator[EmbeddedRedis]:
-    """A Redis of this test's own."""
-    with EmbeddedRedis(server=binary, port=0) as running:
+    """A Redis of this test's own, which waits for no further replicas before it serves one."""
+    with EmbeddedRedis(server=binary, port=0, config={"repl-diskless-sync-delay": "0"}) as running:
         yield running
 
 
@@ -114,6 +115,32 @@ def test_a_repeat_waits_for_the_first_attempt(master: EmbeddedRedis, replica: Em
     assert receipt.replicas == 0
     with master.client() as client:
         assert Stage(client, prefix).ledger().counters == {"published": 2, "repeats": 1}
+
+
+@pytest.mark.parametrize("fault", ["cut", "silence"])
+def test_a_connection_that_breaks_while_it_waits_knows_of_no_replica(
+    master: EmbeddedRedis, replica: EmbeddedRedis, prefix: str, fault: str
+) -> None:
+    """The message is published, once, and not published again to find out; the connection is not used again."""
+    assert replica.pid
+    with Proxy(master.broker_url) as proxy:
+        shop = app_for(proxy.url, prefix, hardening_socket_timeout_s=0.5)
+        supervised_send("warm", app=shop, confirm="replicated", on_error="raise")
+        pool: Any = client_of(shop).connection_pool
+        (connection,) = pool._available_connections
+        if fault == "cut":
+            proxy.cut_when(b"WAIT", after_reply=False)
+        else:
+            proxy.hold(b"WAIT")
+        with pytest.raises(NotReplicated) as raised:
+            supervised_send("add", app=shop, confirm="replicated", on_error="raise")
+        assert raised.value.replicas == 0
+        assert not connection.is_connected
+        proxy.release()
+        receipt = supervised_send("next", app=shop, confirm="replicated", on_error="raise")
+        assert receipt.replicas == 1
+    with master.client() as client:
+        assert Stage(client, prefix).ledger().counters == {"published": 3}
 
 
 def test_what_is_spooled_is_on_no_replica(prefix: str) -> None:

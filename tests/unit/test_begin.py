@@ -26,11 +26,11 @@ class _Held:
         self.name = name
 
 
-def _request(name: str, book: _Book | None) -> Any:
+def _request(name: str, book: _Book | None, *, is_late: bool = False) -> Any:
     message = (
         SimpleNamespace() if book is None else SimpleNamespace(held=_Held(name), channel=SimpleNamespace(book=book))
     )
-    return SimpleNamespace(_message=message, begun=lambda may_run: may_run)
+    return SimpleNamespace(_message=message, begun=lambda may_run: may_run, bury_if_late=lambda: is_late)
 
 
 def test_the_requests_of_one_book_begin_in_one_write() -> None:
@@ -52,3 +52,10 @@ def test_what_no_book_holds_may_run() -> None:
     """It was consumed without acknowledgement, or made by hand."""
     book = _Book("a")
     assert begin_all([_request("x", None), _request("a", book)]) == [True, False]
+
+
+def test_what_came_too_late_is_not_begun() -> None:
+    """It has been buried by then; its neighbours begin."""
+    book = _Book()
+    assert begin_all([_request("a", book, is_late=True), _request("b", book)]) == [False, True]
+    assert book.begun == [["b"]]

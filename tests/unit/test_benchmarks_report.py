@@ -174,7 +174,17 @@ def test_a_measure_that_fails_does_not_keep_the_others_from_being_taken(stage: S
 
 def test_every_measure_says_what_it_does() -> None:
     """And they are those that are promised."""
-    assert list(MEASURES) == ["publish", "throughput", "queues", "recovery", "deadletters", "idle", "depth"]
+    assert list(MEASURES) == [
+        "publish",
+        "broadcast",
+        "throughput",
+        "queues",
+        "recovery",
+        "deadletters",
+        "idle",
+        "depth",
+        "monitors",
+    ]
     assert all(measure.about.endswith(".") for measure in MEASURES.values())
 
 

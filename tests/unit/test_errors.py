@@ -10,6 +10,7 @@ import pytest
 from hardening.core import errors
 from hardening.core.errors import (
     BreakerOpen,
+    CancelFailed,
     ConfigError,
     ConfirmTimeout,
     DeadLetterError,
@@ -22,6 +23,8 @@ from hardening.core.errors import (
     NotReplicated,
     PublishFailed,
     ReceiptNotFound,
+    ResultTimeout,
+    ResultUnavailable,
     SendManyFailed,
     SpoolError,
     SpoolFull,
@@ -78,6 +81,26 @@ EXAMPLES: list[tuple[HardeningError, dict[str, object], str]] = [
         "message r is queued, not acked, after 2.5 s; it is safe, the receipt follows it",
     ),
     (MessageDied("r", "crashed"), {"receipt_id": "r", "reason": "crashed"}, "message r is dead: crashed"),
+    (
+        CancelFailed("r", OSError("gone")),
+        {"receipt_id": "r"},
+        "nobody knows whether message r was cancelled: OSError: gone; asking again does no harm",
+    ),
+    (
+        ResultUnavailable("r", "there is none"),
+        {"receipt_id": "r", "why": "there is none"},
+        "message r has no result to wait for: there is none",
+    ),
+    (
+        ResultTimeout("r", "queued", 2.5),
+        {"receipt_id": "r", "state": "queued", "timeout_s": 2.5, "why": ""},
+        "message r is queued, without a result after 2.5 s",
+    ),
+    (
+        ResultTimeout("r", "acked", 2.5, "OSError: gone"),
+        {"receipt_id": "r", "state": "acked", "timeout_s": 2.5, "why": "OSError: gone"},
+        "message r is acked, without a result after 2.5 s; the result backend could not be asked: OSError: gone",
+    ),
     (ReceiptNotFound("r"), {"receipt_id": "r"}, "no receipt r: never written, or expired"),
     (DeadLetterError("text"), {}, "text"),
     (EntryNotFound("1-1"), {"entry_id": "1-1"}, "no dead letter 1-1: replayed, purged or never there"),

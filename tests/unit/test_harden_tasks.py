@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 
 from hardening import harden
+from hardening.core.deployment import settings_of
+from hardening.timeouts import set_timeout
+from hardening.timeouts.lookup import timeouts_of
+from hardening.worker.limits import effective, from_table
 from tests.unit.making import make, task_of, told
 
 
@@ -56,6 +60,7 @@ def test_tasks_have_our_requests_and_workers_our_steps() -> None:
         "BeginStep",
         "BookStep",
         "KeepStep",
+        "MonitorStep",
     }
 
 
@@ -66,3 +71,56 @@ def test_tasks_that_were_bound_before_are_said() -> None:
     app.finalize()
     (text,) = told(app)
     assert text.startswith("harden() was called after the tasks of 'shop' were bound")
+
+
+def _limits(app: Any, task: Any, message: tuple[Any, Any] = (None, None)) -> tuple[Any, Any]:
+    """What a worker applies to a request, as (hard, soft)."""
+    soft_s = timeouts_of(app).table.rules.limit_s(task.name)
+    limits = message if soft_s is None else from_table(message, task, soft_s, settings_of(app))
+    hard, soft = effective(limits, task)
+    return hard or task.time_limit, soft or task.soft_time_limit
+
+
+@pytest.mark.parametrize(
+    ("options", "limits"),
+    [
+        ({}, (36, 30)),
+        ({"time_limit": 7, "soft_time_limit": 5}, (7, 5)),
+        ({"soft_time_limit": 200}, (360, 200)),
+        ({"time_limit": None}, (None, 300)),
+    ],
+)
+def test_a_rule_that_is_about_a_task_is_its_limit_unless_it_has_its_own(
+    options: dict[str, Any], limits: tuple[Any, Any]
+) -> None:
+    """The hard limit stands to the soft one as in the settings."""
+    app = harden(make(hardening_timeouts={"t": "long"}))
+    assert _limits(app, task_of(app, **options)) == limits
+
+
+def test_limits_follow_the_table_the_sender_and_whoever_sets_them_later() -> None:
+    """What nobody is about keeps the defaults; a short limit leaves at least a second to end in."""
+    app = harden(make(hardening_timeouts={"other": 3}, hardening_timeout_factor=2))
+    task = task_of(app)
+    assert _limits(app, task) == (360, 300)
+    set_timeout("service:t", 0.5, app=app)
+    assert _limits(app, task) == (2, 1)
+    assert _limits(app, task, (9, 8)) == (9, 8)
+    assert _limits(app, task, (9, None)) == (9, 9)  # below the soft limit by default
+    task.soft_time_limit = 100  # as remote control does
+    assert _limits(app, task) == (360, 100)
+
+
+def test_an_annotation_is_the_tasks_own_limit() -> None:
+    """Celery applies it after ours."""
+    app = harden(make(hardening_timeouts={"t": "long"}, task_annotations={"t": {"soft_time_limit": 11}}))
+    assert _limits(app, task_of(app)) == (360, 11)
+
+
+@pytest.mark.parametrize(("options", "said"), [({}, (None, None)), ({"time_limit": 7, "soft_time_limit": 5}, (7, 5))])
+def test_messages_say_only_what_a_task_says_itself(options: dict[str, Any], said: tuple[Any, Any]) -> None:
+    """Defaults are for the worker to know."""
+    task = task_of(harden(make()), **options)
+    for _ in range(2):
+        told = task._get_exec_options()
+        assert (told["time_limit"], told["soft_time_limit"]) == said

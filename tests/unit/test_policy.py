@@ -72,3 +72,11 @@ def test_an_unknown_reason_in_a_rule_is_told_with_the_near_one() -> None:
         longest_s({"reason:chrashed": {}})
     with pytest.raises(ConfigError, match="unknown reason 'zzz', known are: crashed, expired"):
         longest_s({"reason:zzz": {}})
+
+
+def test_a_name_is_more_special_than_any_pattern() -> None:
+    """In whatever order they are given, and however long the pattern is."""
+    rules = {"task:shop.charge": {"base_s": 7}, "task:shop.[c]harge": {"base_s": 9}, "task:shop.charg?": {"base_s": 8}}
+    assert longest_s(rules) == 7
+    del rules["task:shop.charge"]
+    assert longest_s(rules) == 9

@@ -27,8 +27,9 @@ class Connection:
         assert not check_health
         self.asked += command
 
-    def read_response(self) -> Any:
+    def read_response(self, *, disconnect_on_error: bool) -> Any:
         """The next answer."""
+        assert disconnect_on_error
         reply = self.replies.pop(0)
         if isinstance(reply, Exception):
             raise reply

@@ -9,7 +9,7 @@ import pytest
 from celery import Celery, chain, chord, group
 from kombu.exceptions import EncodeError
 
-from hardening import harden, supervised_send
+from hardening import harden, send_many, supervised_send
 from hardening.core.errors import ConfigError
 from hardening.delivery import Receipt
 
@@ -73,8 +73,8 @@ def test_an_idempotency_key_is_text(app: Celery) -> None:
 
 
 @pytest.mark.parametrize("kind", ["group", "chain", "chord", "chunks"])
-def test_a_receipt_follows_one_message(add: Any, kind: str) -> None:
-    """What is sent as several has none."""
+def test_what_is_many_already_is_not_sent_many_times(add: Any, kind: str) -> None:
+    """Each item is one message."""
     parts = [add.s(1, 2), add.s(3, 4)]
     canvases: dict[str, Any] = {
         "group": lambda: group(parts),
@@ -84,7 +84,7 @@ def test_a_receipt_follows_one_message(add: Any, kind: str) -> None:
     }
     canvas = canvases[kind]()
     with pytest.raises(ValueError, match=f"task is a celery.{kind}, expected one task"):
-        supervised_send(canvas)
+        send_many(canvas, [()])
 
 
 @pytest.mark.parametrize("options", [{"headers": {"x": object()}}, {"metadata": {"x": object()}}, {"args": [object()]}])

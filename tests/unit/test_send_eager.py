@@ -79,6 +79,27 @@ def test_a_task_that_raised_here_is_dead(act: Any, how: str, reason: str, error:
         receipt.wait("acked", timeout=0.0)
 
 
+def test_the_result_of_a_task_that_ran_here_is_there(app: Celery, act: Any) -> None:
+    """At once, without a result backend; or what it raised."""
+
+    @app.task(name="add", shared=False)
+    def add(left: int, right: int) -> int:
+        return left + right
+
+    assert supervised_send(add, (1, 2)).result(timeout=0) == 3
+    assert supervised_send(act, ("ignore",)).result() is None
+    with pytest.raises(ValueError, match="no luck"):
+        supervised_send(act, ("fail",)).result()
+    with pytest.raises(MessageDied, match="rejected"):
+        supervised_send(act, ("reject",)).result()
+
+
+def test_what_ran_here_cannot_be_cancelled(act: Any) -> None:
+    """It has ended."""
+    answer = supervised_send(act, ("well",)).cancel()
+    assert (answer.outcome, answer.state) == ("too_late", "acked")
+
+
 def test_a_confirmation_of_what_died_here_is_raised_to_who_asked(act: Any) -> None:
     """As for a message."""
     with pytest.raises(MessageDied, match="failed"):

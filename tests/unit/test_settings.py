@@ -31,10 +31,16 @@ DEFAULTS: dict[str, Any] = {
     "spool_max_messages": 100_000,
     "spool_max_bytes": 268_435_456,
     "breakers": {},
+    "monitor_stack_depth": 8,
     "max_take": 500,
+    "timeouts": {},
+    "timeouts_file": "",
+    "timeout_factor": 1.0,
+    "unbounded_get": "enforce",
     "dlq_retry": {},
     "dlq_max_age_s": 1_209_600.0,
     "dlq_max_entries": 100_000,
+    "dlq_retention": {},
     "dlq_archive": "",
     "redact": ("password", "token", "secret", "authorization", "api_key", "card"),
 }
@@ -139,6 +145,9 @@ def test_all_faults_are_told_at_once() -> None:
         ("spool_max_messages", [1, 100_000_000], [0, 100_000_001]),
         ("spool_max_bytes", [1024, 2**40], [1023, 2**40 + 1]),
         ("max_take", [1, 1000], [0, 1001, "1.5"]),
+        ("timeouts_file", ["", "/etc/t.toml"], [None, 3]),
+        ("timeout_factor", [0.001, 1000], [0, -1, 1000.1, float("inf"), float("nan"), None]),
+        ("unbounded_get", ["enforce", "warn", "raise"], ["", "bound", None]),
         ("dlq_max_age_s", [1, 100 * YEAR_S], [0, -1, float("inf"), None]),
         ("dlq_max_entries", [1, 100_000_000], [0, 100_000_001, "many"]),
         ("dlq_archive", ["", "/x"], [None, 3]),
@@ -278,3 +287,43 @@ def test_what_is_secret_is_named_in_the_environment_with_commas() -> None:
     """None at all is possible, too."""
     assert load({}, {"HARDENING_REDACT": "pin, iban ,"})["redact"] == ("pin", "iban")
     assert load({}, {"HARDENING_REDACT": ""})["redact"] == ()
+
+
+def test_limits_for_some_dead_letters_are_read_as_they_were_given() -> None:
+    """As the rules for retries are."""
+    rules = {"default": {"max_entries": 5}, "reason:expired": {"max_age_s": 60}, "dlq:mail": {}, "task:a.*": {}}
+    expected = {name: {"max_age_s": None, "max_entries": None} | rule for name, rule in rules.items()}
+    assert load({"hardening_dlq_retention": rules})["dlq_retention"] == expected
+    assert load({}, {"HARDENING_DLQ_RETENTION": json.dumps(rules)})["dlq_retention"] == expected
+
+
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        ({"dql:mail": {}}, "unknown rule 'dql:mail', did you mean 'dlq:mail'?"),
+        ({"zzz": {}}, "unknown rule 'zzz', expected default, reason:NAME, queue:NAME, dlq:NAME or task:PATTERN"),
+        ({"default": {"max_entires": 1}}, "rule 'default' has an unknown 'max_entires', did you mean 'max_entries'?"),
+        ({"default": {"max_age_s": 0}}, "input should be greater than or equal to 1"),
+        ("[]", 'expected a mapping such as {"default": {"max_entries": 3}}'),
+    ],
+)
+def test_a_wrong_limit_is_told_with_the_near_name(rules: Any, told: str) -> None:
+    """One sentence, which names the setting."""
+    (fault,) = faults({"hardening_dlq_retention": rules})
+    assert fault.startswith("hardening_dlq_retention is ")
+    assert fault.endswith(told)
+
+
+def test_a_limit_is_no_wider_than_that_for_all() -> None:
+    """It would promise what the other takes away."""
+    rules = {"dlq:mail": {"max_age_s": 7200, "max_entries": 100_001}, "queue:q": {"max_age_s": 3600}}
+    conf = {"hardening_dlq_retention": rules, "hardening_dlq_max_age_s": 3600}
+    why = "which is {}: it holds for all dead letters"
+    assert faults(conf) == [
+        "hardening_dlq_retention has max_age_s=7200 for 'dlq:mail', expected at most hardening_dlq_max_age_s, "
+        + why.format(3600),
+        "hardening_dlq_retention has max_entries=100001 for 'dlq:mail', expected at most hardening_dlq_max_entries, "
+        + why.format(100000),
+    ]
+    (fault,) = faults({**conf, "hardening_dlq_max_age_s": 0, "hardening_dlq_max_entries": 200_000})
+    assert fault.startswith("hardening_dlq_max_age_s is 0")

@@ -30,6 +30,7 @@ from hardening.core.telemetry import (
     failures,
     log_events,
 )
+from hardening.delivery import cancel_events
 
 JOINED = ConsumerJoined(consumer="host:1:abc")
 RELEASED = MessageReleased(queue="celery", why="shutdown")
@@ -52,6 +53,7 @@ CATALOGUE = {
     "hardening.subscriber.failed": ["subscriber", "event", "error"],
     "hardening.publish.retried": ["task", "attempt", "error"],
     "hardening.breaker.changed": ["state", "generation", "pause_s"],
+    "hardening.message.cancelled": ["receipt", "task", "queue", "place", "is_result_told"],
     "hardening.circuit.opened": ["breaker", "generation", "state", "who", "why", "is_ours"],
     "hardening.circuit.half_opened": ["breaker", "generation", "state", "who", "why", "is_ours"],
     "hardening.circuit.closed": ["breaker", "generation", "state", "who", "why", "is_ours"],
@@ -66,7 +68,13 @@ CATALOGUE = {
 
 
 def _event_types() -> list[type[Event]]:
-    public = [getattr(room, name) for room in (telemetry, outage, circuit_events) for name in room.__all__]
+    rooms = (
+        telemetry,
+        outage,
+        cancel_events,
+        circuit_events,
+    )
+    public = [getattr(room, name) for room in rooms for name in room.__all__]
     return [one for one in public if isinstance(one, type) and issubclass(one, Event) and one is not Event]
 
 

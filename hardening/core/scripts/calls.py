@@ -144,18 +144,22 @@ class Scope:
         return Call(_DETACH, (self.keys.scheduled, self.keys.scheduled_messages), (*self._head, limit))
 
 
-def renew(keys: Keys, consumer: str, ttl_ms: int, *, join: bool, about: str) -> Call:
-    """Renews or takes a lease. Reply: 1, or -1 when it was taken away."""
-    return Call(_RENEW, (keys.leases, keys.members), (consumer, ttl_ms, int(join), about))
+def renew(keys: Keys, consumer: str, ttl_ms: int, *, join: bool, about: str, node: str = "") -> Call:
+    """Renews or takes a lease. Reply: 1, 2 when there are monitors to look after, or -1 when it was taken away."""
+    fixed = (keys.leases, keys.members, keys.nodes, keys.owners, keys.monitor_owed)
+    return Call(_RENEW, fixed, (consumer, ttl_ms, int(join), about, node))
 
 
 def leave(keys: Keys, consumer: str) -> Call:
     """Ends a lease. Reply: how many messages are left behind."""
     return Call(
         _LEAVE,
-        (keys.leases, keys.dead, keys.members, keys.inflight(consumer), keys.started(consumer)),
-        (consumer,),
-    )
+        (
+            keys.leases, keys.dead, keys.members, keys.inflight(consumer), keys.started(consumer),
+            keys.consuming(consumer),
+        ),
+        (keys.prefix, consumer),
+    )  # fmt: skip
 
 
 def watch(keys: Keys, receipt: str, watch_ms: int) -> Call:

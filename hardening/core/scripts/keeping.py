@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hardening.core.scripts.script import Call, Script
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from hardening.core.keys import Keys
 
-__all__ = ["Turn", "claim", "keep", "plan", "readmit", "trim"]
+__all__ = ["Turn", "claim", "keep", "plan", "readmit", "thin", "trim"]
 
 
 def keep(keys: Keys, keeper: str, turn_ms: int) -> Call:
@@ -34,6 +34,12 @@ def claim(keys: Keys, limit: int, claim_ms: int) -> Call:
 def trim(keys: Keys, *, most: int, max_age_ms: int, limit: int, up_to: str = "+") -> Call:
     """Trims dead letters, none that died after ``up_to``. Reply: how many."""
     return Call(_TRIM, (keys.dlq, keys.counters), (keys.prefix, most, max_age_ms, limit, up_to))
+
+
+def thin(keys: Keys, groups: Sequence[str], letters: Iterable[tuple[str, str]], *, most: int, max_age_ms: int) -> Call:
+    """Trims dead letters, given as (entry id, group), oldest first, of some groups; -1: no limit. Reply: how many."""
+    parts = [part for letter in letters for part in letter]
+    return Call(_THIN, (keys.counters,), (keys.prefix, most, max_age_ms, len(groups), *groups, *parts))
 
 
 def readmit(
@@ -78,4 +84,5 @@ _KEEP = Script.load("keep")
 _PLAN = Script.load("plan")
 _CLAIM = Script.load("claim")
 _READMIT = Script.load("readmit")
+_THIN = Script.load("thin")
 _TRIM = Script.load("trim")

@@ -1,4 +1,4 @@
--- uses: clock message receipt places groups burial charge
+-- uses: clock message receipt places groups burial charge gone
 -- Moves messages of consumers whose lease ran out back to their queues, up to `limit` a call. What the
 -- consumer had begun is charged, the rest is not. Anyone may call it at any time: an entry moves once.
 -- KEYS: leases, dead, members
@@ -6,10 +6,12 @@
 -- returns: {consumer or '', given back, charged, buried, 1 when there is more, then for each of the
 --   buried: {entry id, list, raw}}
 local prefix, ttl, limit = ARGV[1], ARGV[2], tonumber(ARGV[5])
-for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now_ms())) do
-  if gone ~= ARGV[6] then
-    redis.call('ZREM', KEYS[1], gone)
-    redis.call('ZADD', KEYS[2], now_ms(), gone)
+for _, lost in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now_ms())) do
+  if lost ~= ARGV[6] then
+    redis.call('ZREM', KEYS[1], lost)
+    consumer_gone(prefix, lost, 'silent')
+    redis.call('DEL', prefix .. ':consuming:' .. lost)
+    redis.call('ZADD', KEYS[2], now_ms(), lost)
   end
 end
 local consumer = redis.call('ZRANGE', KEYS[2], 0, 0)[1]

@@ -21,7 +21,8 @@ for i = 4, #ARGV, 4 do
     raws[#raws + 1] = raw
     local receipt = receipt_id(raw)
     if receipt and redis.call('EXISTS', prefix .. ':delivery:' .. receipt) == 1 then
-      redis.call('HSET', prefix .. ':delivery:' .. receipt, 'message', message_id(raw))
+      redis.call('HSET', prefix .. ':delivery:' .. receipt, 'message', message_id(raw),
+        'queue', queue_of(ARGV[i + 2]))
       note(prefix, ttl, raw, 'queued', worker)
     end
     if not is_marked(raw) then stock = stock + 1 end

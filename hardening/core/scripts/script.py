@@ -115,12 +115,12 @@ class Call:
         """The same over one connection, which stays the caller's.
 
         A connection on which anything goes wrong is closed by redis-py itself, so no reply is ever read by the wrong
-        caller.
+        caller; one to a Redis that is no master any more is closed here, as connecting anew may find who is.
         """
         try:
             return self._execute(connection)
         except ResponseError as error:
-            told = self.told(error)
+            told = _told(self, error, connection)
             if told is error:
                 raise
             raise told from error
@@ -136,11 +136,12 @@ class Call:
         Raises:
             redis.RedisError: it could not be sent.
         """
-        connection: Any = client.connection_pool.get_connection()
+        pool: Any = client.connection_pool
+        connection = _lent_by(pool)
         try:
             connection.send_packed_command([pack_command(self.command)], check_health=False)  # type: ignore[arg-type]
         except BaseException:
-            client.connection_pool.release(connection)
+            _give_back(pool, connection)
             raise
         return Pending(self, client, connection)
 
@@ -182,26 +183,34 @@ class Pending:
         """
         connection, self._connection = self._connection, None
         try:
-            return connection.read_response()
+            return connection.read_response(disconnect_on_error=True)
         except NoScriptError:
             pass  # sent again below, when the connection has been given back: there may be no other
         except ResponseError as error:
-            told = self._call.told(error)
+            told = _told(self._call, error, connection)
             if told is error:
                 raise
             raise told from error
         finally:
-            self._client.connection_pool.release(connection)
+            _give_back(self._client.connection_pool, connection)
         return self._call.run(self._client)
 
 
 def _round_trip(connection: Any, command: tuple[Argument, ...]) -> Any:
     """One command over a connection, at a third of what ``execute_command`` costs.
 
-    What that does besides (retries, callbacks, client-side caches, metrics) scripts do not use.
+    What that does besides (retries, callbacks, client-side caches, metrics) scripts do not use. A connection to what
+    Sentinels watch over must be told to close when a reply does not come: by itself it would not.
     """
     connection.send_packed_command([pack_command(command)], check_health=False)  # type: ignore[arg-type]
-    return connection.read_response()
+    return connection.read_response(disconnect_on_error=True)
+
+
+def _told(call: Call, error: ResponseError, connection: Any) -> ResponseError:
+    told = call.told(error)
+    if isinstance(told, ReadOnlyError):
+        connection.disconnect()
+    return told
 
 
 def _lent_by(pool: Any) -> Any:

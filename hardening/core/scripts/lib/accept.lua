@@ -24,7 +24,7 @@ local function accept(to, raw, fields, once, window)
       'changes', 1, '#1', now .. ' ' .. state .. ' ' .. worker, unpack(fields))
     redis.call('PEXPIRE', key, ttl)
   elseif key and redis.call('EXISTS', key) == 1 then
-    redis.call('HSET', key, 'message', id)
+    redis.call('HSET', key, 'message', id, 'queue', to.queue)
     note(prefix, ttl, raw, state, worker)
   end
   if once then

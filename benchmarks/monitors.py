@@ -1,0 +1,149 @@
+"""What a monitor costs the task that sets it, and what a leak check costs Redis."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery
+from redis import Redis
+
+from benchmarks.failure import MeasureFailed
+from benchmarks.row import Row, Target
+from benchmarks.sample import Sample
+
+if TYPE_CHECKING:
+    from benchmarks.stage import Stage
+
+__all__ = ["ABOUT", "Registry", "Watcher", "measure"]
+
+ABOUT = (
+    "A task that waits for 10 ms, run by Celery's tracer, with a monitor for its whole length and without, in turn. A "
+    "leak check (Sweeper.run_once) among so many live monitors of 100 owners, one in 200 a leak; longest block: the "
+    "longest that one call of it kept Redis from serving others, by Redis's own slow log. Stock has no such thing."
+)
+
+_WORK_S = 0.01
+_TARGET = "worker:bench"
+_PATIENCE_S = 120.0
+_BATCH = 500
+
+
+def _app(url: str) -> Celery:
+    from hardening import harden  # noqa: PLC0415 - stock must not pay for it
+    from hardening.core.scripts import calls  # noqa: PLC0415
+    from hardening.core.settings import Settings  # noqa: PLC0415
+
+    app = harden(Celery("monitors", broker=url, set_as_current=False))
+    with Redis.from_url(url) as client:
+        calls.renew(Settings().keys, "bench", 600_000, join=True, about="{}").run(client)
+    return app
+
+
+class Watcher:
+    """Runs tasks that monitor, and such as do not.
+
+    Args:
+        url: of a server of its own.
+    """
+
+    def __init__(self, *, url: str) -> None:
+        from hardening import monitoring  # noqa: PLC0415
+
+        app = _app(url)
+
+        never = threading.Event()
+
+        def work() -> None:
+            never.wait(_WORK_S)
+
+        @app.task(shared=False)
+        def plain() -> None:
+            work()
+
+        @app.task(shared=False)
+        def monitored() -> None:
+            with monitoring(_TARGET, "bench", app=app):
+                work()
+
+        self._tasks = (plain, monitored)
+        self(calls=10)
+
+    def __call__(self, *, calls: int) -> tuple[float, float]:
+        """What a monitor adds to a task, in us, and the one's time over that of the other; medians."""
+        times_us: tuple[list[float], list[float]] = ([], [])
+        for _ in range(calls):
+            for task, took_us in zip(self._tasks, times_us, strict=True):
+                begin_s = time.perf_counter()
+                task.apply(throw=True)
+                took_us.append((time.perf_counter() - begin_s) * 1e6)
+        plain_us, monitored_us = map(statistics.median, times_us)
+        return monitored_us - plain_us, monitored_us / plain_us
+
+
+class Registry:
+    """Has many owners monitor, and looks for leaks.
+
+    Args:
+        url: of a server of its own.
+    """
+
+    def __init__(self, *, url: str) -> None:
+        from hardening.monitors.sweep import Sweeper  # noqa: PLC0415
+
+        self._client: Any = Redis.from_url(url, socket_timeout=30.0)
+        self._sweeper = Sweeper(_app(url), "bench")
+
+    def __call__(self, *, monitors: int) -> tuple[float, float]:
+        """How long the check took and the longest block, in milliseconds."""
+        leaks = monitors // 200
+        for number in range(100):
+            self._own(f"live:{number}:0", (monitors - leaks) // 100, leak_after_ms=600_000)
+            self._own(f"leak:{number}:0", leaks // 100, leak_after_ms=1)
+        self._client.config_set("slowlog-max-len", 100_000)
+        self._client.config_set("slowlog-log-slower-than", 20)
+        begin_s = time.perf_counter()
+        report = self._sweeper.run_once()
+        took_s = time.perf_counter() - begin_s
+        self._client.config_set("slowlog-log-slower-than", -1)
+        if report.leaked != leaks:
+            raise MeasureFailed(f"{report.leaked:,} of {leaks:,} leaks were found")
+        blocks_us = [entry["duration"] for entry in self._client.slowlog_get(100_000)]
+        return took_s * 1e3, max(blocks_us, default=20) / 1e3
+
+    def _own(self, owner: str, count: int, *, leak_after_ms: int) -> None:
+        from hardening.core.scripts import monitoring as scripts  # noqa: PLC0415
+        from hardening.core.settings import Settings  # noqa: PLC0415
+
+        about = '{"tag": "bench", "stack": ["/srv/shop/orders.py:17 in charge"]}'
+        for first in range(0, count, _BATCH):
+            errands = [
+                scripts.Errand(f"{owner}#{number}", _TARGET, has_task=False, leak_after_ms=leak_after_ms, about=about)
+                for number in range(first, min(first + _BATCH, count))
+            ]
+            scripts.monitor(Settings().keys, owner, 600_000, errands).run(self._client)
+
+
+def measure(stage: Stage) -> list[Row]:
+    """Each round on new servers."""
+    size, calls = stage.pick(100_000, 20_000), stage.pick(150, 50)
+    added_us, ratios, took_ms, blocked_ms = [], [], [], []
+    rounds = stage.rounds(full=5, quick=3)
+    for number in range(1, rounds + 1):
+        stage.tell(f"round {number} of {rounds}")
+        with stage.redis() as server, stage.child("benchmarks.monitors:Watcher", server) as child:
+            added, ratio = child.ask(timeout_s=_PATIENCE_S, calls=calls)
+        with stage.redis() as server, stage.child("benchmarks.monitors:Registry", server) as child:
+            took, blocked = child.ask(timeout_s=_PATIENCE_S, monitors=size)
+        added_us.append(added)
+        ratios.append(ratio)
+        took_ms.append(took)
+        blocked_ms.append(blocked)
+    return [
+        Row(name="set and ended in a task", unit="us", hardened=Sample.of(added_us)),
+        Row(name="task of 10 ms, with over without", unit="x", hardened=Sample.of(ratios), target=Target.at_most(1.05)),
+        Row(name=f"leak check, {size:,} monitors", unit="ms", hardened=Sample.of(took_ms), target=Target.at_most(500)),
+        Row(name=f"{size:,}: longest block", unit="ms", hardened=Sample.of(blocked_ms)),
+    ]

@@ -1,0 +1,128 @@
+"""The monitors of this process, as it knows them itself."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterable
+
+    from hardening.core.scripts.monitoring import Errand
+    from hardening.monitors.down import Down
+
+__all__ = ["Held", "Table"]
+
+
+@dataclass(eq=False, slots=True)
+class Held:
+    """A monitor of this process.
+
+    Attributes:
+        errand: what Redis is asked to keep.
+        tag: as its owner gave it.
+        task: id of the task that owns it; empty: the process does.
+        on_down: what is called; None: nobody.
+        loop: the event loop in which it is called; None: a thread of ours.
+        is_kept: whether Redis has said that it keeps it.
+    """
+
+    errand: Errand
+    tag: str
+    task: str
+    on_down: Callable[[Down], Any] | None
+    loop: asyncio.AbstractEventLoop | None = None
+    is_kept: bool = False
+
+    @property
+    def ref(self) -> tuple[str, str]:
+        """Its id and target, as the scripts take them."""
+        return self.errand.id, self.errand.target
+
+
+class Table:
+    """Any thread may call any method; nothing here talks to Redis.
+
+    Whoever takes a monitor out is the one that tells of it, or ends it, so both happen once.
+    """
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._held: dict[str, Held] = {}
+        self._by_task: dict[str, set[str]] = {}
+        self._owed: list[tuple[str, str]] = []
+
+    def __len__(self) -> int:
+        """How many monitors there are."""
+        return len(self._held)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to look after."""
+        return not (self._held or self._owed)
+
+    @property
+    def kept(self) -> int:
+        """How many of them Redis should have."""
+        with self._mutex:
+            return sum(1 for held in self._held.values() if held.is_kept)
+
+    def put(self, held: Held) -> None:
+        """Enters one."""
+        with self._mutex:
+            self._held[held.errand.id] = held
+            if held.task:
+                self._by_task.setdefault(held.task, set()).add(held.errand.id)
+
+    def get(self, monitor_id: str) -> Held | None:
+        """One of them; None: it is not there any more."""
+        return self._held.get(monitor_id)
+
+    def take(self, monitor_id: str) -> Held | None:
+        """Takes one out; None: it is not there any more."""
+        with self._mutex:
+            return self._take(monitor_id)
+
+    def take_of(self, task: str) -> list[Held]:
+        """Takes out all of a task."""
+        if task not in self._by_task:  # nearly every task of nearly every process
+            return []
+        with self._mutex:
+            ids = tuple(self._by_task.get(task, ()))
+            return [held for held in map(self._take, ids) if held is not None]
+
+    def take_all(self) -> list[Held]:
+        """Takes out all there are."""
+        with self._mutex:
+            return [held for held in map(self._take, tuple(self._held)) if held is not None]
+
+    def _take(self, monitor_id: str) -> Held | None:
+        held = self._held.pop(monitor_id, None)
+        if held is not None and held.task:
+            siblings = self._by_task[held.task]
+            siblings.discard(monitor_id)
+            if not siblings:
+                del self._by_task[held.task]
+        return held
+
+    def all(self) -> list[Held]:
+        """Those that there are now."""
+        with self._mutex:
+            return list(self._held.values())
+
+    def owe(self, refs: Iterable[tuple[str, str]]) -> None:
+        """Remembers monitors that are to be ended when Redis is back, given as (id, target)."""
+        with self._mutex:
+            self._owed.extend(refs)
+
+    def owed(self) -> list[tuple[str, str]]:
+        """What is to be ended; see :meth:`settle`."""
+        with self._mutex:
+            return list(self._owed)
+
+    def settle(self, count: int) -> None:
+        """The first of what is owed were ended."""
+        with self._mutex:
+            del self._owed[:count]

@@ -1,0 +1,159 @@
+"""Setting a monitor, and ending it."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from celery._state import get_current_app
+from celery.canvas import Signature
+from redis.exceptions import RedisError
+
+from hardening.core.deployment import client_of, settings_of
+from hardening.core.scripts.monitoring import Errand
+from hardening.monitors.owner import Owner, owner_of
+from hardening.monitors.running import running_task
+from hardening.monitors.stack import callers
+from hardening.monitors.table import Held
+from hardening.monitors.target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from celery import Celery
+    from celery.result import AsyncResult
+
+    from hardening.delivery.receipt import Receipt
+    from hardening.monitors.down import Down
+    from hardening.monitors.ref import MonitorRef
+
+__all__ = ["OnError", "demonitor", "monitor", "monitoring", "prepare"]
+
+#: ``raise``: without Redis there is no monitor. ``later``: it is set when Redis is back.
+OnError = Literal["raise", "later"]
+_LONGEST_TAG = 200
+_LONGEST_LEAK_S = 100 * 365 * 86_400.0
+
+
+def monitor(
+    target: Target | Receipt | AsyncResult[Any] | str,
+    tag: str = "",
+    *,
+    on_down: Callable[[Down], Any] | Signature[Any] | None = None,
+    leak_after: float = 300.0,
+    on_error: OnError = "raise",
+    app: Celery | None = None,
+) -> MonitorRef:
+    """Watches a target: this process, or the task that runs here, is told once when that is down. One round trip.
+
+    The monitor ends when it was told, by :func:`demonitor`, with the task that set it, or with this process: when that
+    dies, within its lease (``hardening_lease_ttl_s``). A target that is not there is told of at once, as ``unknown``.
+
+    Args:
+        target: a :class:`Target`, a receipt, a result, ``name@host`` of a worker, or ``kind:name``.
+        tag: what it is for; shown with leaks and downs.
+        on_down: what is told. A callable gets a :class:`Down`, in a thread of this process, one after the other. A
+            signature is sent supervised, as one message, with the down (as JSON: ``monitor, target, tag, reason, how,
+            at``) before its own arguments; by whoever notices, so that it does not need this process any more. None:
+            only the event ``hardening.monitor.down`` tells.
+        leak_after: how old the monitor may get before it is reported as a leak, in seconds.
+        on_error: ``raise``; or ``later``: while Redis is away the monitor is kept here and set when Redis is back.
+        app: a hardened app; default: the current one.
+
+    Returns:
+        What :func:`demonitor` takes.
+
+    Raises:
+        MonitorFailed: Redis could not be asked within ``hardening_socket_timeout_s``, or is full; with ``raise``.
+        ConfigError: the app is not hardened.
+        ValueError: no such target, a tag that is too long, or a ``leak_after`` that is not positive.
+        TypeError: ``on_down`` cannot be called or sent.
+    """
+    owner, held = prepare(target, tag, on_down, leak_after, app)
+    call = owner.begin(held)
+    try:
+        reply = call.run(client_of(owner.app))
+    except (RedisError, OSError) as error:
+        return owner.failed(held, error, later=on_error == "later")
+    return owner.kept(held, reply)
+
+
+def demonitor(ref: MonitorRef) -> bool:
+    """Ends a monitor. What has been told already stays told; nothing is told afterwards. One round trip.
+
+    While Redis is away the monitor is ended here at once, and there when it is back; that never raises.
+
+    Returns:
+        Whether there was one to end.
+    """
+    owner = owner_of(ref.app)
+    held = owner.table.take(ref.id)
+    if held is not None:
+        owner.end([held])
+        return True
+    try:
+        return bool(owner.end_call([(ref.id, ref.target)]).run(client_of(ref.app)))
+    except (RedisError, OSError):
+        owner.owe([(ref.id, ref.target)])
+        return False
+
+
+@contextmanager
+def monitoring(
+    target: Target | Receipt | AsyncResult[Any] | str, tag: str = "", **options: Any
+) -> Iterator[MonitorRef]:
+    """A monitor for as long as a block lasts, however that ends. In a child that is forked inside, it stays.
+
+    Args:
+        target: as for :func:`monitor`.
+        tag: likewise.
+        **options: likewise.
+
+    Yields:
+        What :func:`monitor` returns.
+    """
+    ref = monitor(target, tag, **options)
+    try:
+        yield ref
+    finally:
+        if ref.pid == os.getpid():
+            demonitor(ref)
+
+
+def prepare(
+    target: Target | Receipt | AsyncResult[Any] | str,
+    tag: str,
+    on_down: Callable[[Down], Any] | Signature[Any] | None,
+    leak_after_s: float,
+    app: Celery | None,
+) -> tuple[Owner, Held]:
+    """A monitor that is not set yet, and its owner; see :func:`monitor`."""
+    owner = owner_of(app or get_current_app())
+    depth = settings_of(owner.app).monitor_stack_depth
+    watched = Target.of(target)
+    if len(tag) > _LONGEST_TAG:
+        raise ValueError(f"the tag has {len(tag)} characters, expected at most {_LONGEST_TAG}")
+    if not 0 < leak_after_s <= _LONGEST_LEAK_S:
+        raise ValueError(f"leak_after is {leak_after_s!r}, expected seconds, more than 0")
+    is_task = isinstance(on_down, Signature)
+    if not (on_down is None or is_task or callable(on_down)):
+        raise TypeError(f"on_down is {on_down!r}, expected something to call, or a signature")
+    if isinstance(on_down, Signature) and on_down.get("subtask_type"):
+        raise TypeError(f"on_down is a {on_down['subtask_type']}, expected the signature of one task")
+    running = running_task()
+    about: dict[str, Any] = {"tag": tag}
+    if running.id:
+        about |= {"task": running.id, "task_name": running.name}
+    if depth:
+        about["stack"] = callers(depth)
+    if is_task:
+        about["on_down"] = on_down
+    try:
+        said = json.dumps(about)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"the arguments of on_down are not JSON: {error}") from error
+    errand = Errand(owner.next_id(), str(watched), is_task, max(1, int(leak_after_s * 1000)), said)
+    call = None if is_task or on_down is None else on_down
+    return owner, Held(errand, tag, running.id, call)

@@ -1,0 +1,153 @@
+"""Monitors without Redis: targets, stacks, downs, and what this process knows of its own."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.result import AsyncResult
+
+from hardening import Receipt, Target, harden
+from hardening.core.scripts.monitoring import Errand, Found, Told, Turn
+from hardening.monitors.down import Down, DownReason
+from hardening.monitors.errors import MonitorError, MonitorFailed
+from hardening.monitors.owner import owner_of
+from hardening.monitors.ref import Monitor, tag_of
+from hardening.monitors.running import Running, running_task
+from hardening.monitors.stack import callers
+from hardening.monitors.sweep import _is_gone, _reason
+from hardening.monitors.table import Held, Table
+
+APP = harden(Celery("monitors", broker="redis://127.0.0.1:1/0", set_as_current=False))
+
+
+@pytest.mark.parametrize(
+    ("what", "shown"),
+    [
+        ("web@host", "node:web@host"), ("worker:web@host", "node:web@host"), ("worker:h:1:aa", "worker:h:1:aa"),
+        ("queue:mail", "queue:mail"), ("queue:a:b", "queue:a:b"), ("agent:mail", "queue:agent.mail"),
+        ("task:17", "receipt:17"), ("receipt:17", "receipt:17"), (Receipt("17", APP), "receipt:17"),
+        (AsyncResult("17", app=APP), "receipt:17"), (Target.queue("mail"), "queue:mail"),
+    ],
+)  # fmt: skip
+def test_a_target_is_known_by_many_names(what: Any, shown: str) -> None:
+    """Text, receipts and results."""
+    assert str(Target.of(what)) == shown
+
+
+def test_a_stack_is_of_the_callers() -> None:
+    """As deep as was asked; what is deep in a path is cut at its front."""
+
+    def inner(depth: int) -> tuple[str, ...]:
+        return callers(depth)
+
+    assert inner(0) == ()
+    first, second = inner(2)
+    assert first.endswith(f"in {test_a_stack_is_of_the_callers.__qualname__}.<locals>.inner")
+    assert second.endswith(f"in {test_a_stack_is_of_the_callers.__qualname__}")
+    where = compile("found = callers(1)", "/" + "deep/" * 100 + "x.py", "exec")
+    names: dict[str, Any] = {"callers": callers}
+    exec(where, names)  # noqa: S102 - a file with a long path
+    assert (len(names["found"][0]), names["found"][0][0]) == (200, "…")
+
+
+def test_a_down_is_told_as_text() -> None:
+    """A reason that is not known is unknown."""
+    down = Down.of(Told.parse(b"o#1\x1fcrashed\x1f1000\x1freceipt:r\x1fdead failed"), "t")
+    assert down.to_json() == {
+        "monitor": "o#1", "target": "receipt:r", "tag": "t", "reason": "crashed", "how": "dead failed",
+        "at": "1970-01-01T00:00:01+00:00",
+    }  # fmt: skip
+    assert Down.of(Told("o#1", "strange", 1, "x", "y"), "t").reason is DownReason.UNKNOWN
+
+
+def test_replies_are_read() -> None:
+    """Of a turn, and of a record whose text nobody vouches for."""
+    assert Turn.parse([0]) == Turn(is_mine=False)
+    assert Turn.parse([1, 2, 3, 4, b"queue:q", b"exited", b"", b"o", b"p"]) == Turn(
+        is_mine=True, due=2, owed=3, owners=4, gone=(("queue:q", "exited"),), dead=("o", "p")
+    )
+    found = Found.parse(b"o#1", b's\x1f1000\x1f3000\x1fqueue:q\x1f{"on_down": {"task": "t"}}')
+    one = Monitor.of(found, 2500)
+    assert (one.owner, one.age_s, one.leak_after_s, one.on_down, one.tag) == ("o", 1.5, 2.0, "task:t", "")
+    assert [tag_of(about) for about in ('{"tag": "x"}', "[]", "[" * 100_000)] == ["x", "", ""]
+
+
+def test_errors_say_what_to_do() -> None:
+    """And are ours."""
+    error = MonitorFailed("queue:q", ConnectionError("away\nfor long"))
+    assert isinstance(error, MonitorError)
+    assert str(error) == (
+        'queue:q is not monitored, Redis did not take it: ConnectionError: away; with on_error="later" it is set later'
+    )
+
+
+def test_reasons_follow_from_what_was_seen() -> None:
+    """Of a silent worker: whether its process is still on this host."""
+    host = os.uname().nodename
+    assert [_reason("queue:q", how) for how in ("exited", "abandoned", "silent", "acked")] == [
+        "exited", "exited", "lease_lost", "",
+    ]  # fmt: skip
+    assert not _is_gone(f"{host}:{os.getpid()}:aa")
+    assert not _is_gone("elsewhere:1:aa")
+    assert not _is_gone(f"{host}:x:aa")
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    assert _is_gone(f"{host}:{child}:aa")  # nobody has waited for it yet: it is a zombie
+    os.waitpid(child, 0)
+    assert _reason(f"worker:{host}:{child}:aa", "silent") == "crashed"
+
+
+def held(number: int, task: str = "") -> Held:
+    """A monitor."""
+    return Held(Errand(f"o#{number}", "queue:q", has_task=False, leak_after_ms=1, about=""), "t", task, None)
+
+
+def test_what_is_taken_out_is_taken_once() -> None:
+    """By id, by task, or all."""
+    table = Table()
+    monitors = [held(1), held(2, "a"), held(3, "a"), held(4, "b")]
+    for one in monitors:
+        table.put(one)
+    assert (len(table), table.kept, table.is_idle) == (4, 0, False)
+    assert [table.take("o#2"), table.take("o#2")] == [monitors[1], None]
+    assert [table.take_of("a"), table.take_of("a"), table.take_of("none")] == [[monitors[2]], [], []]
+    assert table.take_all() == [monitors[0], monitors[3]]
+    assert (table.is_idle, table._by_task) == (True, {})
+    table.owe([("o#1", "queue:q"), ("o#2", "queue:q")])
+    table.settle(1)
+    assert (table.owed(), table.is_idle) == ([("o#2", "queue:q")], False)
+
+
+def test_a_child_has_none_of_its_parents_monitors() -> None:
+    """Nor its name."""
+    owner = owner_of(APP)
+    owner.table.put(held(1))
+    reads, writes = os.pipe()
+    child = os.fork()
+    if not child:
+        other = owner_of(APP)
+        os.write(writes, b"ok" if other is not owner and other.table.is_idle and other.name != owner.name else b"no")
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reads, 2) == b"ok"
+    assert owner_of(APP) is owner
+    owner.table.take_all()
+    for end in (reads, writes):
+        os.close(end)
+
+
+def test_a_task_that_is_only_called_owns_nothing() -> None:
+    """Its caller does."""
+
+    @APP.task(shared=False)
+    def which() -> Running:
+        return running_task()
+
+    assert running_task() == Running()
+    assert which() == Running()
+    assert which.apply(task_id="17").get() == Running("17", which.name)

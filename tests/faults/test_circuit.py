@@ -91,9 +91,10 @@ def test_runs_that_are_killed_count_and_workers_that_die_while_they_probe_are_re
     for key in keys:
         app.send_task(CALL, (key, 30.0))
     eventually(lambda: state_of(app, rig.prefix) == "open", 20)
+    rig.stays(lambda: state_of(app, rig.prefix) == "open", 0.5)  # until all workers know
     rig.ledger.delete(f"{rig.prefix}:lethal")
-    eventually(lambda: state_of(app, rig.prefix) == "half_open", 20)
-    eventually(lambda: held(rig) == 2)
+    probes = f"{rig.prefix}:breaker:service:probes"
+    eventually(lambda: client_of(app).zcard(probes) == 2 and held(rig) == 2, 20)
     assert rig.stays(lambda: held(rig) == 2, 1.0)  # as many as there are probes, no more
     for worker in workers:
         rig.kill(worker)

@@ -177,6 +177,25 @@ def test_a_thousand_confirmations_are_few_looks(
     assert sum(looks[1:]) < 300 * 8
 
 
+def test_a_change_is_looked_at_once(
+    shop: Celery, server: EmbeddedRedis, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a waiter would turn in circles after the first."""
+    looks: list[list[str]] = []
+    look = confirmations.Confirmations._look
+
+    def counted(self: confirmations.Confirmations, receipts: Any) -> None:
+        asked = list(receipts)
+        looks.append(asked)
+        look(self, asked)
+
+    monkeypatch.setattr(confirmations.Confirmations, "_look", counted)
+    with meanwhile(server, stage.prefix, playing(("a", "start"))):
+        result = send(shop, stage, "a", "b", confirm="acked", timeout=1.0)
+    assert [one.state for one in result] == ["started", "queued"]
+    assert 2 <= len([asked for asked in looks if asked]) <= 4  # all, then the changes of one
+
+
 def test_a_state_that_was_passed_is_reached(shop: Celery, server: EmbeddedRedis, stage: Stage) -> None:
     """A worker that gave the message back had claimed it."""
 

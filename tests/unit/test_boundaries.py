@@ -55,6 +55,11 @@ def _caused(error: Exception, cause: Exception) -> Exception:
     return error
 
 
+def _while(error: Exception, cause: Exception) -> Exception:
+    error.__context__ = cause
+    return error
+
+
 def _sqlite(code: int) -> sqlite3.OperationalError:
     error = sqlite3.OperationalError("said by SQLite")
     error.sqlite_errorcode = code
@@ -86,6 +91,7 @@ _EXPECTED: list[tuple[str, bool, Exception]] = [
     ("network", False, httpx.DecodingError("not gzip")),
     ("network", False, _caused(httpx.ConnectError("name"), _NOBODY)),
     ("network", False, _caused(httpx.ConnectError("certificate"), _WRONG)),
+    ("network", False, _while(httpx.ConnectError("name"), _NOBODY)),
     ("network", True, URLError(ConnectionRefusedError())),
     ("network", False, URLError(_WRONG)),
     ("network", True, http.client.IncompleteRead(b"")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -195,6 +196,14 @@ def test_whatever_happens_retries_are_bounded(
         assert retries <= reserve + share * calls + per_s * now_s + 1e-6
 
 
+def test_good_times_are_not_put_by_for_an_outage() -> None:
+    """A thousand calls that went well allow no more than the reserve at once."""
+    budget = RetryBudget(reserve=3, per_s=0)
+    for _ in range(1000):
+        budget.deposit()
+    assert sum(budget.withdraw() for _ in range(100)) == 3
+
+
 def test_threads_share_a_budget() -> None:
     """To the token."""
     budget = RetryBudget(reserve=500, per_s=0)
@@ -214,6 +223,7 @@ def test_a_forked_child_is_not_held_up_by_what_a_thread_of_its_parent_held() -> 
     with process_budget()._lock:
         child = os.fork()
         if not child:
+            signal.alarm(20)  # rather than wait for ever
             process_budget().deposit()
             os._exit(0)
     assert os.waitpid(child, 0)[1] == 0

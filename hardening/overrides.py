@@ -52,6 +52,8 @@ def conf_for(app: Celery, settings: Settings) -> dict[str, Any]:
         "socket_keepalive": True,
         "health_check_interval": 25,
     }
+    results = {f"redis_{name}": value for name, value in options.items() if name.startswith("socket_")}
+    conf |= {name: value for name, value in results.items() if not is_set(app, name)}
     conf["broker_transport_options"] = {**options, **app.conf.broker_transport_options}
     if asking := app.conf.broker_transport_options.get("sentinel_kwargs"):  # redis-py then asks with nothing else
         waiting = {name: conf["broker_transport_options"][name] for name in options if name.startswith("socket_")}

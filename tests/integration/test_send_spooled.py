@@ -11,7 +11,7 @@ import pytest
 from kombu import Exchange, Queue
 from redis.exceptions import RedisError
 
-from hardening import Receipt, supervised_send
+from hardening import Receipt, send_many, supervised_send
 from hardening.core import telemetry
 from hardening.core.embedded import EmbeddedRedis
 from hardening.core.errors import (
@@ -21,6 +21,7 @@ from hardening.core.errors import (
     SpoolError,
     SpoolFull,
 )
+from hardening.core.membership import boot_clock_s
 from hardening.core.outage import MessageSpooled
 from hardening.core.scripts import Script
 from hardening.delivery.fallback import Fallback, fallback_of
@@ -71,6 +72,24 @@ def test_a_message_that_redis_is_not_there_to_take_is_spooled(away: Celery, pref
     (spooled,) = fallback_for(away).spool.batch()
     assert json.loads(base64.b64decode(json.loads(spooled.publication.raw)["body"]))[0] == [1, 2]
     assert not spooled.is_uncertain
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("results", [AWAY, "sentinel://127.0.0.1:1/0"])
+def test_results_that_nobody_can_keep_do_not_hold_up_a_send(prefix: str, results: str) -> None:
+    """They are mostly kept by the very Redis that is away."""
+    away = app_for(AWAY, prefix, result_backend=results, result_backend_transport_options={"master_name": "m"})
+
+    @away.task(shared=False, ignore_result=False)
+    def answer(question: str) -> str:
+        return question
+
+    since_s = boot_clock_s()
+    sent = [supervised_send(answer, ("why",)), supervised_send(answer.s("how"), priority=3)]
+    sent += send_many(answer, [("who",)])
+    assert boot_clock_s() - since_s < 10
+    assert [one.status() for one in sent] == ["spooled"] * 3
+    assert len(receipts(fallback_for(away).spool)) == 3
 
 
 @pytest.mark.parametrize("on_error", ["raise", "log", "ignore"])

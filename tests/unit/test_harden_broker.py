@@ -79,6 +79,16 @@ def test_sockets_never_wait_for_ever() -> None:
     }  # fmt: skip
 
 
+def test_sockets_to_results_never_wait_for_ever_either() -> None:
+    """Celery would give a Redis that hangs 120 s to answer, and one that is gone all the time there is."""
+    conf = harden(make(redis_socket_timeout=2.0)).conf
+    assert (conf.redis_socket_timeout, conf.redis_socket_connect_timeout, conf.redis_socket_keepalive) == (
+        2.0,
+        5.0,
+        True,
+    )
+
+
 @pytest.mark.parametrize("is_pooled", [False, True], ids=["own", "pooled"])
 def test_a_secure_broker_that_comes_second_is_verified_too(*, is_pooled: bool) -> None:
     """After a failover as well."""

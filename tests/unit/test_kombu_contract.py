@@ -6,11 +6,14 @@ When one of these fails after an upgrade, read the named place before you widen 
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import celery
 import kombu
 import pytest
 from billiard import pool as billiard_pool
+from celery.app import backends as celery_backends
+from celery.backends import asynchronous, redis
 from celery.concurrency import asynpool, prefork
 from celery.concurrency import base as celery_pool
 from celery.concurrency import thread as celery_thread
@@ -23,6 +26,9 @@ from kombu.asynchronous.semaphore import LaxBoundedSemaphore
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 
+#: Their stubs lack what is private.
+_ASYNC_RESULTS: Any = asynchronous
+_REDIS_RESULTS: Any = redis
 #: Members by owner, with the parameters we rely on.
 _CONTRACT = {
     kombu_redis.Channel: {
@@ -172,6 +178,17 @@ def test_a_stock_semaphore_still_lets_a_pool_that_grows_hold_too_much() -> None:
     stock.grow()
     stock.acquire(handed.append, "e")
     assert handed == ["a", "b", "e"]
+
+
+def test_stock_celery_still_subscribes_to_a_result_before_it_sends_the_task() -> None:
+    """``hardening.delivery.result_backend`` does not, and who waits does it; when Celery's is the same, that can go."""
+    assert "self.result_consumer.consume_from(task_id)" in inspect.getsource(_REDIS_RESULTS.RedisBackend.on_task_call)
+    waiting = inspect.getsource(_ASYNC_RESULTS.AsyncBackendMixin._add_pending_result)
+    assert "self.result_consumer.consume_from(task_id)" in waiting
+    assert "result._iter_meta(" in inspect.getsource(_REDIS_RESULTS.ResultConsumer.on_wait_for_pending)
+    assert {"redis", "rediss", "sentinel"} == {
+        name for name, home in celery_backends.BACKEND_ALIASES.items() if home.startswith("celery.backends.redis:")
+    }
 
 
 def test_the_pools_seats_are_where_we_put_ours() -> None:

@@ -187,5 +187,8 @@ def _new_id() -> str:
 
 def pack() -> dict[str, Any] | None:
     """What goes along with what is sent from here, see :mod:`hardening.core.travel`."""
-    here = _here.get() or _came_along()
+    if (here := _here.get()) is None:
+        if not travel.requests():
+            return None  # as mostly, and as quick as can be
+        here = _came_along()
     return here and here.packed()

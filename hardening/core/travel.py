@@ -51,11 +51,7 @@ def register(header: str, pack: Packer) -> None:
 
 def outgoing() -> dict[str, Any]:
     """The headers that go along with a message sent from here, now; empty: none."""
-    headers = {}
-    for header, pack in _packers:
-        if (value := pack()) is not None:
-            headers[header] = value
-    return headers
+    return {header: value for header, pack in _packers if (value := pack()) is not None}
 
 
 def requests() -> Sequence[Context]:

@@ -17,6 +17,7 @@ from celery.exceptions import Ignore, Reject, Retry
 from hardening import Breaker, CircuitOpen, harden
 from hardening.breaker.circuits import circuits_of
 from hardening.breaker.verdict import Verdict
+from hardening.core.scripts import breaking
 from hardening.core.telemetry import capture
 from tests.eventually import eventually
 
@@ -246,6 +247,17 @@ def test_by_hand_it_opens_closes_and_is_reset(breaker: Breaker, name: str, clien
     ]  # fmt: skip
     assert told[0].who == "kim"
     assert not client.sismember(keys.breakers, name)
+
+
+def test_who_has_made_no_call_for_a_while_asks_before_the_next(
+    app: Celery, breaker: Breaker, name: str, client: Redis, keys: Keys
+) -> None:
+    """It was opened elsewhere while this process was idle: not one call is begun."""
+    with breaker:
+        pass
+    eventually(lambda: circuits_of(app).is_asleep)
+    breaking.force(keys, name, "elsewhere", "", "open").run(client)
+    assert not _is_let_through(breaker)
 
 
 def test_a_forked_child_counts_for_itself(app: Celery, breaker: Breaker, name: str, client: Redis, keys: Keys) -> None:

@@ -257,6 +257,7 @@ def test_who_has_made_no_call_for_a_while_asks_before_the_next(
         pass
     eventually(lambda: circuits_of(app).is_asleep)
     breaking.force(keys, name, "elsewhere", "", "open").run(client)
+    assert not threading.Event().wait(0.3)  # what it knew is old by now
     assert not _is_let_through(breaker)
 
 
@@ -276,20 +277,6 @@ def test_a_forked_child_counts_for_itself(app: Celery, breaker: Breaker, name: s
             os._exit(0)
     os.waitpid(pid, 0)
     eventually(lambda: calls_in(client, keys, name) == [12, 0, 0])
-
-
-def test_a_closed_breaker_costs_less_than_five_microseconds(breaker: Breaker) -> None:
-    """The best of many rounds: what else this machine does is not the breaker's."""
-    with breaker:
-        pass
-    best_s = 1.0
-    for _ in range(200):
-        began_s = time.perf_counter()
-        for _ in range(200):
-            with breaker:
-                pass
-        best_s = min(best_s, (time.perf_counter() - began_s) / 200)
-    assert best_s < 5e-6
 
 
 # -- Redis is away

@@ -129,8 +129,8 @@ def test_results_of_another_generation_change_nothing(desk: Desk) -> None:
 def test_half_open_as_many_probe_as_there_are_places(desk: Desk) -> None:
     """Those that succeeded count too, until there are enough of them to close it."""
     generation = desk.half_open()
-    assert desk.probe("p").is_granted  # asked again after a lost reply: the same place
     assert desk.probe("q").is_granted
+    assert desk.probe("p").is_granted  # asked again after a lost reply: the same place
     refused = desk.probe("r")
     assert not refused.is_granted
     assert 0 < refused.left_ms <= 60_000
@@ -170,6 +170,10 @@ def test_the_place_of_a_prober_that_is_not_heard_of_again_comes_back(desk: Desk)
     eventually(lambda: desk.probe("p", rates=brief).is_granted)
     assert not desk.probe("q", rates=brief).is_granted
     eventually(lambda: desk.probe("q", rates=brief).is_granted)
+    desk.half_open()
+    desk.client.zadd(desk.keys.breaker_probes("b"), {"dead": 1})
+    assert desk.probe("q").is_granted
+    assert desk.client.zscore(desk.keys.breaker_probes("b"), "dead") is None
 
 
 def test_an_open_breaker_cannot_be_probed_before_its_pause_is_over(desk: Desk) -> None:

@@ -59,15 +59,16 @@ def told_by(process: subprocess.Popen[str], count: int) -> dict[str, str]:
 def test_what_senders_were_told_is_safe_runs_once_though_redis_dies_again_and_again(
     own_rig: tuple[Rig, EmbeddedRedis],
 ) -> None:
-    """Several processes send, Redis is killed three times and comes back; nobody does anything else about it."""
+    """Ten processes send, Redis is killed three times and comes back; nobody does anything else about it."""
     rig, broker = own_rig
     rig.ready(rig.start("threads", 2))
-    senders = [sender(rig.broker, rig.prefix, f"s{number}", 150, 0.03) for number in range(3)]
+    each, processes = 45, 10
+    senders = [sender(rig.broker, rig.prefix, f"s{number}", each, 0.1) for number in range(processes)]
     told: dict[str, str] = {}
     mutex = threading.Lock()
 
     def listen(process: subprocess.Popen[str]) -> None:
-        heard = told_by(process, 150)
+        heard = told_by(process, each)
         with mutex:
             told.update(heard)
 
@@ -82,13 +83,13 @@ def test_what_senders_were_told_is_safe_runs_once_though_redis_dies_again_and_ag
             broker.restart()
         for listener in listeners:
             listener.join(120)
-        assert len(told) == 450
+        assert len(told) == each * processes
         rig.await_done(list(told), 60)
         fallback = fallback_of(rig.producer())
         eventually(lambda: not receipts(fallback.spool), 30)
         assert fallback.spool.path.exists()  # something was spooled at all
         assert rig.duplicates() == 0
-        assert rig.settled(20).counters["acked"] == 450
+        assert rig.settled(20).counters["acked"] == each * processes
         app = rig.producer()
         assert {Receipt(receipt, app).status() for receipt in told.values()} == {"acked"}
     finally:

@@ -15,6 +15,7 @@ from hardening.core import telemetry
 from hardening.monitors import DownReason, MonitorFilter, Target, stats
 from hardening.monitors.errors import MonitorFailed
 from hardening.monitors.owner import owner_of
+from hardening.monitors.watching import prepare
 from tests.eventually import eventually
 from tests.integration.monitored import Heard, Targets, keys_of_monitors
 
@@ -106,6 +107,17 @@ def test_a_target_that_is_not_there_is_told_of_at_once(app: Celery, targets: Tar
     assert not ref.is_kept
     assert heard.soon() == [("t", "unknown")]
     eventually(lambda: keys_of_monitors(targets.client, targets.keys) == set())
+    assert (stats(app=app).monitors, stats(app=app).downs) == (1, 1)
+
+
+def test_one_that_is_on_its_way_is_not_set_twice(app: Celery, targets: Targets) -> None:
+    """Though the owner's thread finds that Redis has fewer than this process."""
+    owner, held = prepare("queue:nobody", "t", None, 60.0, app)
+    call = owner.begin(held)
+    eventually(lambda: owner._watch._renew_at_s)  # it has compared
+    call.run(targets.client)
+    eventually(lambda: owner.table.is_idle)
+    assert (stats(app=app).monitors, stats(app=app).downs) == (1, 1)
 
 
 def test_a_queue_is_down_when_its_last_consumer_is(app: Celery, targets: Targets) -> None:
@@ -235,7 +247,8 @@ def test_setting_and_ending_take_two_round_trips(
 ) -> None:
     """Together, whatever the target; those of the owner's thread are not its caller's."""
     targets.join("h:1:aa", "mail", node="shop@h")
-    monitor("queue:mail", app=app)
+    with monitoring("queue:mail", app=app):  # Redis has both scripts from now on
+        monitor("queue:mail", app=app)
     sent: list[str] = []
     send: Any = Connection.send_packed_command
 
@@ -330,7 +343,7 @@ def test_a_redis_that_forgot_is_told_again(app: Celery, targets: Targets, keys: 
         targets.client.delete(
             keys.monitors(owner_of(app).name), keys.monitor_since, keys.monitored(target), keys.owners
         )
-        eventually(lambda: list_monitors(app=app))
+        eventually(lambda: list_monitors(app=app) and events)
     (after,) = list_monitors(app=app)
     assert (after.id, after.since, after.stack) == (ref.id, before.since, before.stack)
     assert [event.name for event in events] == ["hardening.monitor.renewed"]

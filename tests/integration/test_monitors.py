@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery
 from redis.connection import Connection
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from hardening import demonitor, harden, list_monitors, monitor, monitoring, supervised_send
 from hardening.core import telemetry
+from hardening.core.scripts import Call
 from hardening.monitors import DownReason, MonitorFilter, Target, stats
 from hardening.monitors.errors import MonitorFailed
 from hardening.monitors.owner import owner_of
@@ -331,6 +333,26 @@ def test_without_redis_a_monitor_is_refused_or_set_later(own_server: EmbeddedRed
         eventually(lambda: {one.tag for one in list_monitors(app=app)} == {"kept", "later"}, 20)
         targets.leave("h:1:aa")
         assert heard.soon(2) == [("kept", "exited"), ("later", "exited")]
+
+
+def test_a_monitor_whose_reply_was_lost_is_no_monitor(
+    app: Celery, targets: Targets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its caller was told so, though Redis has run the call."""
+    target = targets.join("h:1:aa")
+    run = Call.run
+
+    def lose(call: Call, client: Redis) -> Any:
+        reply = run(call, client)
+        if call.script.name == "monitor":
+            raise RedisConnectionError("the reply was lost")
+        return reply
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Call, "run", lose)
+        with pytest.raises(MonitorFailed, match="the reply was lost"):
+            monitor(target, "t", app=app)
+    eventually(lambda: (stats(app=app).alive, stats(app=app).ended) == (0, 1))
 
 
 def test_a_redis_that_forgot_is_told_again(app: Celery, targets: Targets, keys: Keys) -> None:

@@ -91,7 +91,7 @@ class Owner:
         """Redis has answered."""
         target = reply[0].decode("utf-8", "replace")
         held.errand = held.errand._replace(target=target, since_ms=int(reply[1]))
-        held.is_kept = bool(reply[1])
+        held.is_kept, held.is_pending = bool(reply[1]), False
         return self.ref(held)
 
     def failed(self, held: Held, error: BaseException, *, later: bool) -> MonitorRef:
@@ -101,6 +101,7 @@ class Owner:
             MonitorFailed: there is none, and ``later`` was not asked for.
         """
         if later:
+            held.is_pending = True
             return self.ref(held)
         if self.table.take(held.errand.id) is not None:
             self.table.owe([held.ref])  # the call may have been run all the same
@@ -141,13 +142,12 @@ class Owner:
 
     # -- all of them
 
-    def set_again(self) -> int:
-        """Sets all that Redis may have forgotten; what it still has stays as it is. Returns how many were asked for.
+    def set_again(self, every: list[Held]) -> None:
+        """Sets what Redis may have forgotten; what it still has stays as it is.
 
         Raises:
             redis.RedisError: Redis could not be asked.
         """
-        every = self.table.all()
         for many in _batches(every):
             call = scripts.monitor(self.keys, self.name, self.ttl_ms, [held.errand for held in many])
             reply = call.run(client_of(self.app))
@@ -155,7 +155,6 @@ class Owner:
                 self.kept(held, [target, since_ms])
                 if self.table.get(held.errand.id) is None:
                     self.owe([held.ref])  # it was ended here meanwhile
-        return len(every)
 
     def leave(self) -> None:
         """The process ends: so do its monitors. Tries for a moment; after that they end with the lease."""

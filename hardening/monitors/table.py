@@ -27,6 +27,7 @@ class Held:
         on_down: what is called; None: nobody.
         loop: the event loop in which it is called; None: a thread of ours.
         is_kept: whether Redis has said that it keeps it.
+        is_pending: whether it is to be set when Redis is back. One that is neither is on its way there.
     """
 
     errand: Errand
@@ -35,6 +36,7 @@ class Held:
     on_down: Callable[[Down], Any] | None
     loop: asyncio.AbstractEventLoop | None = None
     is_kept: bool = False
+    is_pending: bool = False
 
     @property
     def ref(self) -> tuple[str, str]:
@@ -62,12 +64,6 @@ class Table:
     def is_idle(self) -> bool:
         """Whether there is nothing to look after."""
         return not (self._held or self._owed)
-
-    @property
-    def kept(self) -> int:
-        """How many of them Redis should have."""
-        with self._mutex:
-            return sum(1 for held in self._held.values() if held.is_kept)
 
     def put(self, held: Held) -> None:
         """Enters one."""
@@ -107,10 +103,10 @@ class Table:
                 del self._by_task[held.task]
         return held
 
-    def all(self) -> list[Held]:
-        """Those that there are now."""
+    def settled(self) -> list[Held]:
+        """Those that Redis should have, or is to have; none that somebody is setting just now."""
         with self._mutex:
-            return list(self._held.values())
+            return [held for held in self._held.values() if held.is_kept or held.is_pending]
 
     def owe(self, refs: Iterable[tuple[str, str]]) -> None:
         """Remembers monitors that are to be ended when Redis is back, given as (id, target)."""

@@ -123,11 +123,15 @@ class Watch:
     def _renew(self) -> None:
         owner = self._owner
         self._settle()
-        has, kept = self._hear(owner.ttl_ms), owner.table.kept
-        if has < len(owner.table):
-            renewed = owner.set_again()
-            if has < kept:
-                telemetry.emit(events.MonitorsRenewed(owner=owner.name, renewed=renewed))
+        before = owner.table.settled()  # what is confirmed only after Redis has counted is none of those forgotten
+        kept = {held.errand.id for held in before if held.is_kept}
+        has = self._hear(owner.ttl_ms)
+        still = [held for held in before if owner.table.get(held.errand.id) is held]
+        if has < len(still):
+            owner.set_again(still)
+            forgotten = sum(1 for held in still if held.errand.id in kept)
+            if has < forgotten:
+                telemetry.emit(events.MonitorsRenewed(owner=owner.name, renewed=forgotten))
 
     def _settle(self) -> None:
         """Ends what could not be ended while Redis was away."""

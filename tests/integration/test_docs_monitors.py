@@ -28,7 +28,7 @@ def test_an_example_runs(server: EmbeddedRedis, prefix: str, number: int) -> Non
     """In a process of its own, which ends by itself."""
     source = EXAMPLES[number].replace("redis://localhost/0", server.broker_url)
     result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", source],
+        [sys.executable, "-c", source],
         cwd=_ROOT, env={"HARDENING_PREFIX": prefix}, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (result.returncode, result.stderr) == (0, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from typing import TYPE_CHECKING, Any
@@ -104,9 +105,11 @@ def test_what_is_not_alive_is_no_leak(app: Celery, targets: Targets) -> None:
     owned(targets, "a:1:aa", vanishing, 2, leak_after_ms=1)
     targets.client.zrem(targets.keys.leases, "h:2:bb")
     assert find_leaks(0, app=app) == []
-    first = sweeper.run_once()
-    assert (first.orphaned, first.leaked) == (3, 0)
-    assert sweeper.run_once() == Report(told=2)
+    _, looked_at, *leaks = scripts.leaks(targets.keys, 100).run(targets.client)
+    assert (looked_at, leaks) == (5, [])
+    assert scripts.reap(targets.keys, "a:1:aa", 100).run(targets.client) == [-1, 0]
+    assert sweeper.run_once() == Report(told=2, orphaned=3)
+    assert sweeper.run_once() == Report()
     found = stats(app=app)
     assert (found.alive, found.owners, found.orphaned, found.downs, found.leaks) == (0, 0, 3, 2, 0)
     targets.client.delete(targets.keys.monitor_downs("a:1:aa"))
@@ -183,11 +186,14 @@ def test_a_down_is_told_by_one_message_whoever_sends_it(app: Celery, targets: Ta
     targets.leave("h:1:aa")
     eventually(lambda: targets.client.llen(queue) == 1)
     eventually(lambda: not targets.client.exists(targets.keys.monitor_owed, targets.keys.monitor_notices))
-    notice = f"{ref.id}\x1fexited\x1f1\x1f{target}\x1fexited\x1f" + '{"tag": "t", "on_down": {"task": "shop.tell"}}'
+    call = {"task": "shop.tell", "args": [17], "kwargs": {"x": 1}, "options": {}}
+    about = json.dumps({"tag": "t", "on_down": call})
+    notice = f"{ref.id}\x1fexited\x1f1\x1f{target}\x1fexited\x1f{about}"
     targets.client.hset(targets.keys.monitor_notices, ref.id, notice)
     targets.client.zadd(targets.keys.monitor_owed, {ref.id: 0})
-    sent = together(4, lambda _: Notices(app).run_once())
-    assert sum(sent) == 1
+    with telemetry.capture("hardening.monitor") as events:
+        sent = together(4, lambda _: Notices(app).run_once())
+    assert (sum(sent), [event.name for event in events]) == (1, ["hardening.monitor.notice_sent"])
     assert targets.client.llen(queue) == 1
     with app.connection_for_read() as connection:
         message = connection.SimpleQueue(queue).get(timeout=5)

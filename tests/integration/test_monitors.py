@@ -7,21 +7,19 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from celery import Celery
 from redis.connection import Connection
 
-from hardening import demonitor, harden, list_monitors, monitor, monitoring, supervised_send
+from hardening import demonitor, list_monitors, monitor, monitoring, supervised_send
 from hardening.core import telemetry
-from hardening.monitors import DownReason, MonitorFilter, Target, stats
-from hardening.monitors.errors import MonitorFailed
+from hardening.monitors import MonitorFilter, Target, stats
 from hardening.monitors.owner import owner_of
 from tests.eventually import eventually
 from tests.integration.monitored import Heard, Targets, keys_of_monitors
 
 if TYPE_CHECKING:
+    from celery import Celery
     from redis import Redis
 
-    from hardening.core.embedded import EmbeddedRedis
     from hardening.core.keys import Keys
     from tests.integration.stage import Stage
 
@@ -106,6 +104,7 @@ def test_a_target_that_is_not_there_is_told_of_at_once(app: Celery, targets: Tar
     assert not ref.is_kept
     assert heard.soon() == [("t", "unknown")]
     eventually(lambda: keys_of_monitors(targets.client, targets.keys) == set())
+    assert (stats(app=app).monitors, stats(app=app).downs) == (1, 1)
 
 
 def test_a_queue_is_down_when_its_last_consumer_is(app: Celery, targets: Targets) -> None:
@@ -235,7 +234,8 @@ def test_setting_and_ending_take_two_round_trips(
 ) -> None:
     """Together, whatever the target; those of the owner's thread are not its caller's."""
     targets.join("h:1:aa", "mail", node="shop@h")
-    monitor("queue:mail", app=app)
+    with monitoring("queue:mail", app=app):  # Redis has both scripts from now on
+        monitor("queue:mail", app=app)
     sent: list[str] = []
     send: Any = Connection.send_packed_command
 
@@ -293,46 +293,3 @@ def test_arguments_that_make_no_sense_are_refused(app: Celery) -> None:
     with pytest.raises(TypeError, match="JSON"):
         monitor("queue:q", on_down=app.signature("t", args=(object(),)), app=app)
     assert owner_of(app).table.is_idle
-
-
-@pytest.mark.one_server
-def test_without_redis_a_monitor_is_refused_or_set_later(own_server: EmbeddedRedis, prefix: str) -> None:
-    """As asked; ending one never raises, and what was ended meanwhile is not there afterwards."""
-    app = Celery(f"app-{prefix}", broker=own_server.broker_url, set_as_current=False)
-    app.conf.update(hardening_prefix=prefix, hardening_lease_ttl_s=1.0)
-    harden(app)
-    heard = Heard()
-    with own_server.client() as client:
-        targets = Targets(client, owner_of(app).keys)
-        target = targets.join("h:1:aa")
-        kept = monitor(target, "kept", on_down=heard, app=app)
-        own_server.kill()
-        with pytest.raises(MonitorFailed, match=f"{target} is not monitored, Redis did not take it"):
-            monitor(target, "refused", app=app)
-        later = monitor(target, "later", on_down=heard, on_error="later", app=app)
-        ended = monitor(target, "ended", on_error="later", app=app)
-        assert (kept.is_kept, later.is_kept) == (True, False)
-        assert demonitor(ended)
-        own_server.restart()
-        targets.join("h:1:aa")
-        eventually(lambda: {one.tag for one in list_monitors(app=app)} == {"kept", "later"}, 20)
-        targets.leave("h:1:aa")
-        assert heard.soon(2) == [("kept", "exited"), ("later", "exited")]
-
-
-def test_a_redis_that_forgot_is_told_again(app: Celery, targets: Targets, keys: Keys) -> None:
-    """An owner that was held for dead, and lives, sets its monitors again, as old as they were."""
-    heard = Heard()
-    target = targets.join("h:1:aa")
-    ref = monitor(target, "t", on_down=heard, app=app)
-    (before,) = list_monitors(app=app)
-    with telemetry.capture("hardening.monitor") as events:
-        targets.client.delete(
-            keys.monitors(owner_of(app).name), keys.monitor_since, keys.monitored(target), keys.owners
-        )
-        eventually(lambda: list_monitors(app=app))
-    (after,) = list_monitors(app=app)
-    assert (after.id, after.since, after.stack) == (ref.id, before.since, before.stack)
-    assert [event.name for event in events] == ["hardening.monitor.renewed"]
-    targets.leave("h:1:aa")
-    assert heard.soon() == [("t", DownReason.EXITED)]

@@ -113,7 +113,9 @@ def test_what_is_taken_out_is_taken_once() -> None:
     monitors = [held(1), held(2, "a"), held(3, "a"), held(4, "b")]
     for one in monitors:
         table.put(one)
-    assert (len(table), table.kept, table.is_idle) == (4, 0, False)
+    assert (len(table), table.settled(), table.is_idle) == (4, [], False)
+    monitors[0].is_kept = monitors[3].is_pending = True
+    assert table.settled() == [monitors[0], monitors[3]]
     assert [table.take("o#2"), table.take("o#2")] == [monitors[1], None]
     assert [table.take_of("a"), table.take_of("a"), table.take_of("none")] == [[monitors[2]], [], []]
     assert table.take_all() == [monitors[0], monitors[3]]

@@ -20,6 +20,7 @@ from hardening.core.ledger import read_ledger
 from hardening.delivery.fallback import fallback_of
 from tests.eventually import eventually
 from tests.faults.rig import Rig
+from tests.forked import forked
 from tests.integration.spooling import publication, receipts
 from tests.undertaker import Undertaker
 
@@ -122,14 +123,14 @@ def flush_and_die(app: Celery, after: int) -> bool:
         if after <= 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    child = os.fork()
-    if child == 0:
-        signal.alarm(60)
+    def flush() -> bool:
         flusher = fallback_of(app).flusher
         sys.setprofile(count)
-        flusher.run_once(patience_s=10)
-        os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        return not flusher.run_once(patience_s=10).error
+
+    code = forked(flush)
+    assert code in (0, -signal.SIGKILL)
+    return code != 0
 
 
 @pytest.mark.parametrize("seed", [1])

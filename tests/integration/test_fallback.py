@@ -22,6 +22,7 @@ from hardening.core.outage import BreakerChanged, SpoolFailed
 from hardening.delivery.fallback import Fallback, fallback_of
 from hardening.delivery.flusher import Report
 from tests.eventually import eventually
+from tests.forked import forked
 from tests.integration.spooling import AWAY, app_for, receipts
 
 if TYPE_CHECKING:
@@ -116,14 +117,14 @@ def test_a_forked_child_begins_with_a_breaker_and_a_flusher_of_its_own(away: Cel
     mine = fallback_for(away)
     while mine.breaker.state == "closed":
         mine.breaker.failed(mine.breaker.ask())
-    child = os.fork()
-    if child == 0:
-        signal.alarm(20)
+
+    def send() -> bool:
         theirs = fallback_of(away)
         is_fresh = theirs is not mine and theirs.breaker.state == "closed" and not theirs.flusher.is_running
         supervised_send("add", app=away, retries=0)
-        os._exit(0 if is_fresh and theirs.flusher.is_running else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        return is_fresh and theirs.flusher.is_running
+
+    assert forked(send) == 0
     assert mine.breaker.state == "open"
     assert len(receipts(mine.spool)) == 1
     assert fallback_of(away) is mine

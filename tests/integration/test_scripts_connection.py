@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from redis import ConnectionPool, Redis
 from hardening.core.scripts.calls import watch
 from tests.conftest import SERVERS
 from tests.eventually import eventually
+from tests.forked import forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,15 +107,12 @@ def test_a_forked_child_leaves_the_connection_to_its_parent(
     """Both would read each other's answers."""
     run()
     before = _ids(client, server)
-    child = os.fork()
-    if not child:
-        try:
-            run()
-            assert len(_ids(client, server)) == 2
-        except BaseException:  # noqa: BLE001 - whatever it is, it must not run the parent's tests
-            os._exit(1)
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
+
+    def run_there() -> bool:
+        run()
+        return len(_ids(client, server)) == 2
+
+    assert forked(run_there) == 0
     run()
     assert _ids(client, server) == before
 

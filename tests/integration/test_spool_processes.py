@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.forked import forked
 from tests.integration.spooling import publication, receipts, spool_at, writer
 
 if TYPE_CHECKING:
@@ -74,14 +75,14 @@ def test_no_connection_crosses_a_fork(spool: Spool) -> None:
     """The child opens one of its own, and the parent another; SQLite's would be torn between them."""
     spool.put(before := publication())
     opened = spool._file._connection
-    child = os.fork()
-    if child == 0:
-        signal.alarm(20)
+
+    def put() -> bool:
         was_closed = spool._file._connection is None
         spool.put(publication(receipt="c" * 36))
-        os._exit(0 if was_closed else 1)
+        return was_closed
+
+    assert forked(put) == 0
     spool.put(after := publication())
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert spool._file._connection is not opened
     assert sorted(receipts(spool)) == sorted([before.receipt, after.receipt, "c" * 36])
 
@@ -97,14 +98,7 @@ def test_a_fork_waits_for_a_transaction(spool: Spool) -> None:
 
     thread = threading.Thread(target=write)
     thread.start()
-    codes = []
-    for _ in range(10):
-        child = os.fork()
-        if child == 0:
-            signal.alarm(20)
-            spool.put(publication(task="child"))
-            os._exit(0)
-        codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    codes = [forked(lambda: spool.put(publication(task="child"))) for _ in range(10)]
     stop.set()
     thread.join(10)
     assert codes == [0] * 10

@@ -30,6 +30,7 @@ from hardening.timeouts.clock import RedisClock, clock_of
 from hardening.timeouts.follower import Follower
 from hardening.timeouts.lookup import timeouts_of
 from tests.eventually import eventually
+from tests.forked import forked
 from tests.unit.making import make
 
 if TYPE_CHECKING:
@@ -126,19 +127,14 @@ def test_a_forked_child_follows_by_itself(app: Celery) -> None:
     timeout_for("a", app=app)
     set_timeout("a", 9, for_all=True, app=app)
     eventually(lambda: timeout_for("a", app=app) == 9)
-    table = timeouts_of(app).table
-    table._mutex.acquire()
-    pid = os.fork()
-    if not pid:  # pragma: no cover - coverage does not see children end this way
-        try:
-            timeout_for("a", app=app)
-            set_timeout("a", 10, for_all=True, app=app)
-            eventually(lambda: timeout_for("a", app=app) == 10, 5)
-            os._exit(0)
-        finally:
-            os._exit(1)
-    table._mutex.release()
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+    def follow() -> None:
+        timeout_for("a", app=app)
+        set_timeout("a", 10, for_all=True, app=app)
+        eventually(lambda: timeout_for("a", app=app) == 10, 5)
+
+    with timeouts_of(app).table._mutex:
+        assert forked(follow) == 0
 
 
 def test_a_follower_ends_with_its_app(app: Celery) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -19,6 +17,7 @@ from hardening.boundaries import BoundaryError, RetryBudget, RetryStrategy, netw
 from hardening.boundaries.budget import process_budget
 from hardening.boundaries.retry_after import retry_after_of, seconds_of
 from hardening.core import telemetry
+from tests.forked import forked
 
 
 class _Service:
@@ -221,12 +220,7 @@ def test_threads_share_a_budget() -> None:
 def test_a_forked_child_is_not_held_up_by_what_a_thread_of_its_parent_held() -> None:
     """The lock is its own."""
     with process_budget()._lock:
-        child = os.fork()
-        if not child:
-            signal.alarm(20)  # rather than wait for ever
-            process_budget().deposit()
-            os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
+        assert forked(lambda: process_budget().deposit(), 20) == 0
 
 
 @pytest.mark.parametrize("wrong", [{"share": -1}, {"reserve": float("nan")}, {"per_s": float("inf")}])

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 import re
-import signal
 import threading
 from dataclasses import FrozenInstanceError, fields
 
@@ -31,6 +29,7 @@ from hardening.core.telemetry import (
     log_events,
 )
 from hardening.delivery import cancel_events
+from tests.forked import forked
 
 JOINED = ConsumerJoined(consumer="host:1:abc")
 RELEASED = MessageReleased(queue="celery", why="shutdown")
@@ -256,11 +255,7 @@ def test_a_child_forked_while_another_thread_attaches_can_still_attach() -> None
     """The lock it inherits may be held by a thread that it does not have."""
     bus = telemetry._Bus()
     with bus._lock:
-        child = os.fork()
-        if child == 0:
-            signal.alarm(10)
-            os._exit(0 if bus.detach(bus.attach("", print)) else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert forked(lambda: bus.detach(bus.attach("", print)), 10) == 0
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,10 @@ def test_stats_as_json(app: Celery, undertaker: Undertaker) -> None:
     """Filtered, as one object."""
     undertaker.dead_letter("shop.charge")
     died_ms = int(undertaker.dead_letter("mail.send").partition("-")[0])
-    assert json.loads(dlq(app, "stats", "--json", "--task", "mail.*").stdout) == {
+    stats = json.loads(dlq(app, "stats", "--json", "--task", "mail.*").stdout)
+    first_ms = stats["groups"][0].pop("first_ms")
+    assert 0 <= died_ms - first_ms < 1000  # the clock goes on while a script runs, for the ids of a stream
+    assert stats == {
         "total": 1,
         "by_reason": {"failed": 1},
         "by_task": {"mail.send": 1},
@@ -96,7 +99,6 @@ def test_stats_as_json(app: Celery, undertaker: Undertaker) -> None:
                 "queue": undertaker.queue,
                 "fingerprint": "ValueError",
                 "count": 1,
-                "first_ms": died_ms,
                 "oldest_ms": died_ms,
                 "last_ms": died_ms,
             }

@@ -8,6 +8,7 @@
     ├── BreakerOpen            Redis has been away for a while, and is not asked just now
     ├── SpoolError             the spool cannot be read or written
     │   └── SpoolFull          it has no room for one more message
+    ├── ScheduleError          something about schedules, see beat_schedules.errors
     ├── SendManyFailed         some messages of many were not sent
     ├── DeliveryError          something about one supervised message
     │   ├── PublishFailed      Redis did not take the message

@@ -32,6 +32,17 @@ is why this library needs one Redis and not a Redis Cluster, as Celery itself do
     {p}:dlq:planned                 string   the last dead letter whose retry was decided
     {p}:dlq:turn                    string   the keeper whose turn it is, for a while
     {p}:counters                    hash     the ledger, and statistics
+    {p}:beat:leader                 string   the beat that leads, with its fence number, for a while
+    {p}:beat:fence                  string   the last fence number
+    {p}:beat:ticks                  zset     beat -> when it last ticked, ms
+    {p}:beat:names                  set      names of schedule entries
+    {p}:beat:due                    zset     schedule entry -> when a beat must look at it, ms
+    {p}:beat:entry:{entry}          hash     a schedule entry: its definition, its next slot, its last receipt
+    {p}:beat:history:{entry}        list     its last slots
+    {p}:beat:declared               string   digest of all that code and files declare
+    {p}:beat:owner:{owner}          string   lives as long as the owner of periodic messages does
+    {p}:beat:bell                   list     wakes the beat that leads, at most one token
+    {p}:beat:vacancy                list     wakes one that stands by, at most one token
     ==============================  =======  ==================================================
 """
 
@@ -177,3 +188,57 @@ class Keys:
     def counters(self) -> str:
         """The ledger."""
         return f"{self.prefix}:counters"
+
+    # -- beat
+
+    @property
+    def beat_leader(self) -> str:
+        """The beat that leads."""
+        return f"{self.prefix}:beat:leader"
+
+    @property
+    def beat_fence(self) -> str:
+        """The last fence number given out."""
+        return f"{self.prefix}:beat:fence"
+
+    @property
+    def beat_ticks(self) -> str:
+        """When each beat last ticked."""
+        return f"{self.prefix}:beat:ticks"
+
+    @property
+    def beat_names(self) -> str:
+        """The names of all schedule entries."""
+        return f"{self.prefix}:beat:names"
+
+    @property
+    def beat_due(self) -> str:
+        """When a beat must look at which entry."""
+        return f"{self.prefix}:beat:due"
+
+    def beat_entry(self, entry: str) -> str:
+        """One schedule entry."""
+        return f"{self.prefix}:beat:entry:{entry}"
+
+    def beat_history(self, entry: str) -> str:
+        """The last slots of an entry."""
+        return f"{self.prefix}:beat:history:{entry}"
+
+    @property
+    def beat_declared(self) -> str:
+        """What code and files declare, as a digest."""
+        return f"{self.prefix}:beat:declared"
+
+    def beat_owner(self, owner: str) -> str:
+        """Whether the owner of periodic messages lives."""
+        return f"{self.prefix}:beat:owner:{owner}"
+
+    @property
+    def beat_bell(self) -> str:
+        """Wakes the beat that leads."""
+        return f"{self.prefix}:beat:bell"
+
+    @property
+    def beat_vacancy(self) -> str:
+        """Wakes a beat that stands by."""
+        return f"{self.prefix}:beat:vacancy"

@@ -36,6 +36,17 @@ ALL = {
     "{p}:dlq:planned": Keys("p").dlq_planned,
     "{p}:dlq:turn": Keys("p").dlq_turn,
     "{p}:counters": Keys("p").counters,
+    "{p}:beat:leader": Keys("p").beat_leader,
+    "{p}:beat:fence": Keys("p").beat_fence,
+    "{p}:beat:ticks": Keys("p").beat_ticks,
+    "{p}:beat:names": Keys("p").beat_names,
+    "{p}:beat:due": Keys("p").beat_due,
+    "{p}:beat:entry:{entry}": Keys("p").beat_entry("e"),
+    "{p}:beat:history:{entry}": Keys("p").beat_history("e"),
+    "{p}:beat:declared": Keys("p").beat_declared,
+    "{p}:beat:owner:{owner}": Keys("p").beat_owner("o"),
+    "{p}:beat:bell": Keys("p").beat_bell,
+    "{p}:beat:vacancy": Keys("p").beat_vacancy,
 }
 
 
@@ -44,6 +55,7 @@ def test_keys_are_named_as_documented() -> None:
     documented = [line.split()[0] for line in str(keys_module.__doc__).splitlines() if line.strip().startswith("{p}")]
     assert documented == list(ALL)
     values = {"p": "p", "consumer": "c", "queue": "q", "receipt": "r", "spool": "s", "group": "g", "digest": "d"}
+    values |= {"entry": "e", "owner": "o"}
     assert [name.format_map(values) for name in ALL] == list(ALL.values())
 
 

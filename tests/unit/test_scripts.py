@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hardening.core.keys import Keys
-from hardening.core.scripts import Call, Death, Once, Scope, Script, Taken, TakenMessage, calls, keeping
+from hardening.core.scripts import Call, Death, Once, Scope, Script, Taken, TakenMessage, beating, calls, keeping
+from hardening.core.scripts.beating import Letter, Slot
 from hardening.core.scripts.calls import Buried, Recovery
 
 if TYPE_CHECKING:
@@ -19,22 +20,29 @@ if TYPE_CHECKING:
 ROOM = resources.files("hardening.core.scripts")
 KEYS = Keys("p")
 SCOPE = Scope(KEYS, 60_000, "worker")
+SLOT = Slot("1 b", "e", "1", "1", 1, 2)
 
 #: One call of every script, with as little of what may be repeated as it can be called with.
 CALLS: dict[str, Call] = {
     "ack": SCOPE.ack("c", []),
     "ack_late": SCOPE.ack_late("list", b"raw"),
+    "bury_slot": beating.bury_slot(SCOPE, SLOT, Letter("list", b"raw", "", ""), history_most=1),
     "bury": SCOPE.bury("c", 1, Death("reason")),
     "claim": keeping.claim(KEYS, 1, 1),
     "count_repeat": calls.count_repeat(KEYS),
     "crash": SCOPE.crash("c", 1, max_crashes=3, base_delay_ms=1, death=Death("reason")),
+    "declare": beating.declare(KEYS, "add", "e", origin="runtime", definition="", times="", slot_ms=1),
     "detach": SCOPE.detach(1),
     "discard": calls.discard(KEYS, []),
     "flush": SCOPE.flush("s", "list", "q", b"raw", receipt={}),
     "groups": calls.groups(KEYS),
+    "hold": beating.hold(KEYS, "e", paused=True),
     "keep": keeping.keep(KEYS, "k", 1),
+    "lead": beating.lead(KEYS, "b", lease_ms=1, limit=1),
     "leave": calls.leave(KEYS, "c"),
+    "pass_slots": beating.pass_slots(KEYS, SLOT, history_most=1),
     "plan": keeping.plan(KEYS, "", "1-1", []),
+    "postpone_slot": beating.postpone_slot(KEYS, SLOT, delay_ms=1, error=""),
     "publish": SCOPE.publish("list", "q", b"raw"),
     "publish_many": SCOPE.publish_many("list", "q", [], due_ms=0, task="t", guarantee="g"),
     "purge": SCOPE.purge("list", 1),
@@ -43,14 +51,23 @@ CALLS: dict[str, Call] = {
     "release": SCOPE.release("c", []),
     "renew": calls.renew(KEYS, "c", 1, join=True, about=""),
     "replay": SCOPE.replay([]),
+    "resign": beating.resign(KEYS, "1 b", "b"),
+    "run_now": beating.run_now(SCOPE, "e", "list", "q", b"raw", due_ms=0, history_most=1, receipt={}),
     "restore_stock": calls.restore_stock(KEYS, b"tag", "list", b"raw"),
+    "send_slot": beating.send_slot(
+        SCOPE, SLOT, "list", "q", b"raw", due_ms=0, history_most=1, overlap="allow", wait_ms=1, receipt={}
+    ),
     "take": SCOPE.take("c", [], 1),
     "watch": calls.watch(KEYS, "r", 1),
     "trim": keeping.trim(KEYS, most=1, max_age_ms=1, limit=1),
+    "undeclare": beating.undeclare(KEYS, "e"),
     "verify": calls.verify(KEYS, limit=1, steps=(0,), unacked="unacked"),
 }
 #: What the names in headers stand for.
 NAMES = {
+    "beat_bell": KEYS.beat_bell, "beat_due": KEYS.beat_due, "beat_entry": KEYS.beat_entry("e"),
+    "beat_fence": KEYS.beat_fence, "beat_history": KEYS.beat_history("e"), "beat_leader": KEYS.beat_leader,
+    "beat_names": KEYS.beat_names, "beat_ticks": KEYS.beat_ticks, "beat_vacancy": KEYS.beat_vacancy,
     "changes": KEYS.changes("r"), "counters": KEYS.counters, "crashes": KEYS.crashes, "dead": KEYS.dead,
     "delivery": KEYS.delivery("r"), "dlq": KEYS.dlq, "flushing": KEYS.flushing("s"),
     "dlq_groups": KEYS.dlq_groups, "dlq_planned": KEYS.dlq_planned, "dlq_queues": KEYS.dlq_queues,
@@ -191,7 +208,8 @@ def test_a_call_is_signed_by_its_scope() -> None:
     """Whatever touches messages says whose prefix, how long receipts are kept, and who does it."""
     signed = {name: call for name, call in CALLS.items() if "worker" in header(SCRIPTS[name])["ARGV"]}
     assert {call.args[:3] for call in signed.values()} == {("p", 60_000, "worker")}
-    unsigned = "claim count_repeat discard groups keep leave plan readmit recover renew restore_stock trim verify watch"
+    unsigned = "claim count_repeat declare discard groups hold keep lead leave pass_slots plan postpone_slot readmit"
+    unsigned += " recover renew resign restore_stock trim undeclare verify watch"
     assert sorted(set(CALLS) - set(signed)) == unsigned.split()
 
 

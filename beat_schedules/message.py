@@ -55,7 +55,7 @@ def message_of(
     options: dict[str, Any] = {**definition.options, "headers": headers, "task_id": identity, "producer": draft}
     task = app.tasks.get(definition.task)
     if task is not None and not app.conf.task_always_eager:
-        task.apply_async(tuple(args), kwargs, **options)
+        task.apply_async(args, kwargs, **options)
     else:
         app.send_task(definition.task, args, kwargs, **options)
     return draft.resolved(client)
@@ -81,14 +81,14 @@ def fresh_id() -> str:
     return raw_message.new_id()
 
 
-def _arguments(app: Celery, name: str, definition: Definition) -> tuple[list[Any], dict[str, Any]]:
+def _arguments(app: Celery, name: str, definition: Definition) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if not definition.is_lazy:
-        return definition.args, definition.kwargs
+        return tuple(definition.args), definition.kwargs
     entry = app.conf.beat_schedule.get(name)
     if entry is None:
         raise ScheduleError(name, f"schedule {name!r} has lazy arguments, and this beat's code does not declare it")
     kwargs = dict(entry.get("kwargs") or {})
-    return [_called(one) for one in entry.get("args") or ()], {key: _called(one) for key, one in kwargs.items()}
+    return tuple(_called(one) for one in entry.get("args") or ()), {key: _called(one) for key, one in kwargs.items()}
 
 
 def _called(value: Any) -> Any:

@@ -33,7 +33,7 @@ class Plan:
     @property
     def steps(self) -> list[tuple[int, int]]:
         """Each slot to be sent with the one after it."""
-        return list(zip(self.send, (*self.send[1:], self.next_ms), strict=True))
+        return list(zip(self.send, (*self.send, self.next_ms)[1:], strict=bool(self.send)))
 
 
 def plan(

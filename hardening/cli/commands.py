@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from celery.bin.base import handle_preload_options
 
+from hardening.cli.beat import beat
 from hardening.cli.config import config
 from hardening.cli.detach import detach
 from hardening.cli.status import status
@@ -27,5 +28,5 @@ def hardening(ctx: click.Context) -> None:
     """  # noqa: D301 - click wants the control character itself
 
 
-for _command in (status, verify, config, detach):
+for _command in (status, verify, config, detach, beat):
     hardening.add_command(_command)

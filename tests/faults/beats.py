@@ -92,8 +92,8 @@ class Beats:
         for _ in range(count):
             log = self.logs / f"beat-{len(self.beats)}.log"
             command = [
-                sys.executable, "-W", "ignore", "-m", "celery", "-A", "tests.faults.beat_app", "beat",
-                "-S", "beat_schedules.scheduler:HardenedScheduler", "-l", "INFO",
+                sys.executable, "-W", "ignore", "-m", "celery", "-A", "tests.faults.beat_app", "hardening", "beat",
+                "-l", "INFO",
             ]  # fmt: skip
             with log.open("wb") as sink:
                 process = subprocess.Popen(
@@ -144,6 +144,12 @@ class Beats:
         """The time at Redis."""
         seconds, micros = self.client.time()
         return int(seconds) * 1000 + int(micros) // 1000
+
+    def await_all(self, timeout_s: float = 30.0) -> int:
+        """Waits until every interval has come to a slot later than now, and returns now in ms."""
+        until_ms = self.now_ms()
+        eventually(lambda: all(max(self.sent().get(name, [0])) > until_ms for name in self.schedule), timeout_s)
+        return until_ms
 
     def faults(self, until_ms: int) -> list[str]:
         """What is wrong with the slots sent up to a time: each interval's must be on its grid, each of them once."""

@@ -61,6 +61,7 @@ class Declarer:
         self._files = files
         self._of_files: dict[str, Declared] = {}
         self._unread: list[str] = []
+        self._known: set[str] = set()
         self._told: dict[str, str] = {}
         self._stamp: tuple[object, ...] | None = None
 
@@ -120,9 +121,10 @@ class Declarer:
         self._stamp, self._unread = stamp_of(self._files), []
         for path, found in read_files(self._files):
             if isinstance(found, str):
-                self._unread.append(path)
+                self._unread += [] if path in self._known else [path]
                 telemetry.emit(events.FileRefused(path=path, error=found))
             else:
+                self._known.add(path)
                 kept = {name: one for name, one in self._of_files.items() if not one.origin.endswith(f":{path}")}
                 self._of_files = kept | {name: _of_file(path, name, one) for name, one in found.items()}
         of_code = {str(name): one for name, one in self._of_code()}

@@ -93,8 +93,8 @@ class Definition(BaseModel):
 def refused(name: str, error: ValidationError) -> ScheduleRefused:
     """The first fault of many, in one line."""
     first = error.errors(include_url=False)[0]
-    kinds = ("every", "cron", "solar", "at", "json-invalid")
-    place = ".".join(str(part) for part in first["loc"] if part not in kinds or len(first["loc"]) == 1)
+    where = first["loc"]
+    place = ".".join(str(part) for part in (where[:1] + where[2:] if where[:1] == ("schedule",) else where))
     text = f"{first['msg'][:1].lower()}{first['msg'][1:]}".removeprefix("value error, ")
     return ScheduleRefused(name, f"{place}: {text}" if place else text)
 

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from beat_schedules import Schedules
 from tests.eventually import eventually
 from tests.faults.beats import LEASE_S, Beats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from hardening.core.embedded import EmbeddedRedis
+    from tests.faults.rig import Rig
 
 SCHEDULE = {
     "quick": {"task": "shop.quick", "schedule": 0.2},
@@ -82,3 +84,25 @@ def test_a_beat_that_ends_hands_over_at_once(beats: Beats) -> None:
     beats.await_leader(first, 10)
     progress(beats, 3)
     assert beats.faults(beats.await_all()) == []
+
+
+@pytest.mark.one_server
+def test_what_runs_from_the_last_slot_is_heeded(
+    lasting_broker: EmbeddedRedis, rig_for: Callable[..., Rig], prefix: str, tmp_path: Path
+) -> None:
+    """By real workers: with ``skip`` and ``queue_one`` one runs and no other is sent; ``allow`` knows no bounds."""
+    task, policies = "tests.faults.tasks.gated", ("allow", "skip", "queue_one")
+    schedule = {name: {"task": task, "schedule": 0.5, "args": [name], "overlap": name} for name in policies}
+    rig, beats = rig_for(lasting_broker.broker_url), Beats(lasting_broker.broker_url, prefix, schedule, tmp_path)
+    try:
+        rig.ready(rig.start("threads", 16))
+        beats.start(1)
+        eventually(lambda: rig.count("began")["allow"] >= 4 and min(rig.count("began")[name] for name in policies), 30)
+        assert {name: rig.count("began")[name] for name in policies[1:]} == {"skip": 1, "queue_one": 1}
+        schedules = Schedules(beats.app)
+        assert schedules.get("queue_one").state == "waiting"
+        assert {past.what for past in schedules.history("skip")[:-1]} == {"overlapped"}
+        rig.ledger.set(f"{prefix}:gate", "open")
+        eventually(lambda: min(rig.count("done")[name] for name in policies) >= 3, 30)
+    finally:
+        beats.stop()

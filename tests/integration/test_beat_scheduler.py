@@ -142,5 +142,6 @@ def test_nothing_that_a_tick_raises_ends_beat(app: Celery, monkeypatch: pytest.M
 
 def test_celery_finds_it_by_its_path(app: Celery) -> None:
     """As ``-S`` names it."""
-    service = Service(app, scheduler_cls="beat_schedules.scheduler:HardenedScheduler", max_interval=1)
+    path: Any = "beat_schedules.scheduler:HardenedScheduler"
+    service = Service(app, scheduler_cls=path, max_interval=1)
     assert isinstance(service.get_scheduler(lazy=True), HardenedScheduler)

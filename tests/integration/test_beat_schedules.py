@@ -33,7 +33,7 @@ def test_an_entry_is_added_changed_and_removed(scheduling: Scheduling) -> None:
     """While a beat leads, which is woken for it."""
     leader, found = scheduling.led(), scheduling.schedules
     scheduling.client.delete(leader.bell)
-    entry = found.add("mine", "shop.tick", 60, args=(1,), options={"priority": 3}, overlap="skip")
+    entry = found.add("mine", "shop.tick", 60, args=(1,), options={"expires": 900}, overlap="skip")
     assert (entry.state, entry.origin, entry.attempts) == ("active", "runtime", 0)
     assert scheduling.client.llen(leader.bell) == 1
     before_ms = scheduling.next_ms("mine")

@@ -132,7 +132,7 @@ class Declarer:
 
     def _of_code(self) -> Iterator[tuple[str, Declared]]:
         conf: Any = self._app.conf
-        zone = str(conf.timezone or "UTC") if conf.enable_utc or conf.timezone else "UTC"
+        zone = str(conf.timezone or "UTC")
         for name, entry in dict(conf.beat_schedule or {}).items():
             try:
                 yield name, Declared("code", from_code(str(name), entry, zone), "")

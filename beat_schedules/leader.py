@@ -234,7 +234,11 @@ class Leader:
             telemetry.emit(events.SlotFailed(entry=slot.name, slot_ms=slot.slot_ms, attempt=attempt, error=text))
             return
         identity = slot_id(self._keys.prefix, slot.name, slot.slot_ms)
-        dead = bare_message_of(self._app, slot.name, definition, slot_ms=slot.slot_ms, identity=identity)
+        try:
+            dead = bare_message_of(self._app, slot.name, definition, slot_ms=slot.slot_ms, identity=identity)
+        except Exception as worse:  # noqa: BLE001 - the edge: there is nothing to bury
+            self._quarantine(slot, worse)
+            return
         trace = "".join(traceback.format_exception(error))[-_TRACEBACK_LENGTH:]
         letter = Letter(dead.list_key, dead.raw, text, trace)
         call = beating.bury_slot(self._scope, slot, letter, history_most=self._settings.beat_history)

@@ -20,6 +20,8 @@ __all__ = ["HardenedScheduler"]
 
 #: How soon to tick again when Redis is away, or a tick failed, in seconds: the first time, and at most.
 _PAUSE_S, _MOST_PAUSE_S = 0.1, 1.0
+#: The events that beat's log tells.
+_LOGGED = ("beat", "slot", "entry", "schedules", "schedule_file")
 
 
 class HardenedScheduler(Scheduler):
@@ -45,11 +47,14 @@ class HardenedScheduler(Scheduler):
         self._leader: Leader | None = None
         self._is_ticking = False
         self._pause_s = _PAUSE_S
+        self._logs: list[telemetry.Subscription] = []
         super().__init__(app, max_interval=max_interval, lazy=lazy, **kwargs)
 
     def setup_schedule(self) -> None:
-        """Nothing is read before the first tick: Redis may be away."""
+        """Has beat's log say what happens. Nothing is read before the first tick: Redis may be away."""
         self._leader = Leader(self.app)
+        redact = self._settings.redact
+        self._logs = [telemetry.log_events(f"hardening.{noun}", self.logger, redact=redact) for noun in _LOGGED]
 
     @property
     def info(self) -> str:
@@ -87,6 +92,8 @@ class HardenedScheduler(Scheduler):
         if self._leader is not None and not self._is_ticking:
             with suppress(RedisError, OSError):
                 self._leader.resign()
+            while self._logs:
+                telemetry.detach(self._logs.pop())
         super().close()
 
     def _wait(self, bell: str, wait_s: float) -> None:

@@ -6,12 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from celery.beat import BeatLazyFunc
 from celery.schedules import crontab
-from redis.exceptions import OutOfMemoryError
 
 from beat_schedules import events
-from dlq import DeadLetters, Reason
 from hardening.core import telemetry
 from hardening.core.scripts.beating import Due, Sent, Slot
 from tests.integration.scheduling import HOUR_MS, Scheduling
@@ -182,131 +179,6 @@ def test_a_one_shot_is_sent_once(scheduling: Scheduling) -> None:
     assert len(scheduling.sent()) == 2
 
 
-def test_a_bad_entry_is_quarantined_and_the_rest_runs_on(scheduling: Scheduling) -> None:
-    """By its name, with what is wrong; mended, it is a schedule again."""
-    good = {"task": "shop.a", "schedule": 60.0}
-    scheduling.declare(
-        good=good, object={"task": "shop.a", "schedule": object()}, typo={**good, "catchup": "all"},
-        no_task={"schedule": 5}, bool={"task": "t", "schedule": True}, args={**good, "args": [object()]},
-        string="never", zone={"task": "t", "schedule": crontab(), "timezone": "Mars/Olympus"},
-    )  # fmt: skip
-    with telemetry.capture("hardening.entry") as told:
-        leader = scheduling.led()
-    bad = ["args", "bool", "no_task", "object", "string", "typo", "zone"]
-    assert sorted(event.entry for event in named(told, events.EntryQuarantined)) == bad
-    assert {entry.name for entry in scheduling.schedules if entry.state == "quarantined"} == set(bad)
-    assert "unknown key catchup" in scheduling.schedules.get("typo").fault
-    assert "there is no time zone 'Mars/Olympus'" in scheduling.schedules.get("zone").fault
-    scheduling.owe("good", 10)
-    assert scheduling.tick(leader).sent == 1
-    leader.resign()
-    scheduling.declare(good=good, typo={**good, "catch_up": "all"})
-    scheduling.led()
-    assert [(entry.name, entry.state) for entry in scheduling.schedules] == [("good", "active"), ("typo", "active")]
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        {"definition": b"\xff\xfe"}, {"definition": b"[" * 10_000}, {"definition": b'{"task": "t"}'},
-        {"slot_ms": b"soon"}, {"slot_ms": b"-5"}, {"revision": b""}, {"attempts": b"many"},
-        {"slot_ms": b"99999999999999999999"},
-    ],
-)  # fmt: skip
-def test_damage_in_redis_hurts_one_entry_alone(scheduling: Scheduling, damage: dict[str, bytes]) -> None:
-    """Others may write there."""
-    scheduling.declare(a={"task": "t.a", "schedule": 60}, b={"task": "t.b", "schedule": 60})
-    leader = scheduling.led()
-    scheduling.owe("a", 1000)
-    scheduling.owe("b", 500)
-    scheduling.client.hset(scheduling.keys.beat_entry("a"), mapping=damage)
-    for _ in range(3):
-        leader.run_once()
-    assert "b" in dict(scheduling.sent())
-    assert {entry.name for entry in scheduling.schedules} == {"a", "b"}
-    assert scheduling.schedules.get("a").state in ("active", "quarantined")
-
-
-def test_a_slot_that_cannot_be_sent_is_retried_and_then_buried(app: Celery, scheduling: Scheduling) -> None:
-    """With its reason, and the next slot goes on; the ledger balances."""
-
-    def broken() -> int:
-        raise LookupError("no such order")
-
-    entry = {"task": "shop.lazy", "schedule": 3600.0, "args": (BeatLazyFunc(broken),)}
-    scheduling.declare(lazy=entry)
-    leader = scheduling.led()
-    slot_ms = scheduling.owe("lazy", 1000)
-    with telemetry.capture("hardening.slot") as told:
-        for attempt in range(1, 5):
-            scheduling.client.zadd(scheduling.keys.beat_due, {"lazy": slot_ms})
-            leader.run_once()
-            entry_now = scheduling.schedules.get("lazy")
-            assert (entry_now.attempts, entry_now.state) == (attempt, "failing")
-            assert "LookupError: no such order" in entry_now.error
-            pause_ms = scheduling.client.zscore(scheduling.keys.beat_due, "lazy") - scheduling.schedules.now()
-            assert 1000 * 2 ** (attempt - 1) - 500 < pause_ms <= 1000 * 2 ** (attempt - 1)
-        scheduling.client.zadd(scheduling.keys.beat_due, {"lazy": slot_ms})
-        leader.run_once()
-    assert [event.attempt for event in named(told, events.SlotFailed)] == [1, 2, 3, 4]
-    (buried,) = named(told, events.SlotBuried)
-    letter = DeadLetters.of(app).get(buried.letter)
-    assert (letter.reason, letter.task, letter.queue) == (
-        Reason.SCHEDULE_FAILED, "shop.lazy", app.conf.task_default_queue
-    )  # fmt: skip
-    assert "LookupError: no such order" in letter.error
-    assert "in broken" in letter.traceback
-    assert scheduling.next_ms("lazy") == slot_ms + HOUR_MS
-    assert scheduling.schedules.get("lazy").attempts == 0
-    assert scheduling.schedules.history("lazy")[0].what == "buried"
-    scheduling.verify()
-    # and whoever asks for something else gets it
-    scheduling.app.conf.beat_schedule["lazy"]["args"] = (BeatLazyFunc(lambda: 7),)
-    scheduling.owe("lazy", 10)
-    assert scheduling.tick(leader).sent == 1
-    assert scheduling.messages()[0]["headers"]["argsrepr"] == "(7,)"
-
-
-def test_a_queue_of_another_type_fails_its_entry_alone(scheduling: Scheduling, queue: str) -> None:
-    """And no slot is lost by it."""
-    scheduling.declare(
-        bad={"task": "t", "schedule": 60, "options": {"queue": f"{queue}.x"}}, good={"task": "t", "schedule": 60}
-    )
-    leader = scheduling.led()
-    scheduling.client.set(f"{queue}.x", "no list")
-    slot_ms = scheduling.owe("bad", 1000)
-    scheduling.owe("good", 500)
-    leader.run_once()
-    assert [name for name, _ in scheduling.sent()] == ["good"]
-    assert "WRONGTYPE" in scheduling.schedules.get("bad").error
-    scheduling.client.delete(f"{queue}.x")
-    scheduling.client.zadd(scheduling.keys.beat_due, {"bad": slot_ms})
-    leader.run_once()
-    assert scheduling.client.llen(f"{queue}.x") == 1
-    scheduling.verify()
-
-
-@pytest.mark.parametrize("state", ["full", "free"])
-def test_a_full_redis_costs_no_slot(scheduling: Scheduling, state: str) -> None:
-    """The lead is renewed, what is missed is passed over, but nothing is sent until there is room."""
-    leader = scheduling.led()
-    slot_ms = scheduling.owe("hourly", 1000)
-    if state == "free":
-        assert scheduling.tick(leader).sent == 1
-        return
-    scheduling.client.config_set("maxmemory", "1mb")
-    try:
-        for _ in range(3):
-            with pytest.raises(OutOfMemoryError):
-                leader.run_once()
-        assert scheduling.client.pttl(scheduling.keys.beat_leader) > 3000
-    finally:
-        scheduling.client.config_set("maxmemory", "0")
-    assert scheduling.tick(leader).sent == 1
-    assert scheduling.sent() == [("hourly", slot_ms)]
-    assert scheduling.schedules.get("hourly").attempts == 0
-
-
 def test_the_word_of_the_leaders_code_counts(scheduling: Scheduling) -> None:
     """What it declares no more goes; what was added at run time stays; what is owed stays owed."""
     scheduling.declare(
@@ -353,3 +225,35 @@ def test_a_leader_that_is_overtaken_while_it_declares_stops(scheduling: Scheduli
     assert not declarer.declare(leader.token, 1, lambda: False)
     assert scheduling.client.get(scheduling.keys.beat_declared) is not None
     assert scheduling.schedules.get("hourly").origin == "code"
+
+
+def test_a_task_that_is_known_here_is_sent_as_it_is(scheduling: Scheduling) -> None:
+    """With its own options, and by its signature."""
+
+    @scheduling.app.task(name="shop.known", time_limit=70, soft_time_limit=60, shared=False)
+    def known(order: int) -> None:
+        """Is told an order."""
+
+    scheduling.declare(
+        good={"task": "shop.known", "schedule": 60, "args": [17], "options": {"expires": 60}},
+        object={"task": known, "schedule": 60, "args": [18]},
+        bad={"task": "shop.known", "schedule": 60, "args": [1, 2]},
+    )
+    leader = scheduling.led()
+    for name in ("good", "object", "bad"):
+        scheduling.owe(name, 10)
+    assert scheduling.tick(leader).sent == 2
+    headers = [message["headers"] for message in scheduling.messages()]
+    assert [(one["argsrepr"], one["timelimit"]) for one in headers] == [("(17,)", [70, 60]), ("(18,)", [70, 60])]
+    assert "TypeError" in scheduling.schedules.get("bad").error
+
+
+def test_a_tick_ends_when_its_time_is_up(scheduling: Scheduling, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the lease is renewed in time; the rest is sent in the next."""
+    scheduling.declare(a={"task": "t", "schedule": 60}, b={"task": "t", "schedule": 60})
+    leader = scheduling.led()
+    scheduling.owe("a", 10)
+    scheduling.owe("b", 5)
+    monkeypatch.setattr("beat_schedules.leader._BUDGET_S", -1.0)
+    assert leader.run_once().sent == 1
+    assert leader.run_once().sent == 1

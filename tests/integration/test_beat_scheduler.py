@@ -72,11 +72,13 @@ def test_an_app_that_is_not_hardened_is_refused() -> None:
         HardenedScheduler(app, lazy=True)
 
 
-def test_a_tick_waits_and_is_woken(app: Celery) -> None:
+def test_a_tick_waits_and_is_woken(app: Celery, caplog: pytest.LogCaptureFixture) -> None:
     """An entry added at run time is looked at when it is added, and the lead goes when beat is closed."""
     scheduling = Scheduling(app)
     scheduler = HardenedScheduler(app)
+    caplog.set_level("INFO", "celery.beat")
     assert scheduler.tick() == 0.0
+    assert "hardening.beat.took_lead" in caplog.text
     begin = time.monotonic()
     scheduler.tick()
     assert time.monotonic() - begin > 0.5

@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from celery.schedules import schedule as celery_schedule
 
-from beat_schedules import Cron, Every, Once, Owner, Solar, register_periodic
+from beat_schedules import Cron, Every, Once, Owner, Schedules, Solar, register_periodic
 from beat_schedules.declaring import Declarer
+from beat_schedules.definition import Definition, from_code
 from beat_schedules.errors import ScheduleDeclared, ScheduleExists, ScheduleNotFound, ScheduleRefused
 from hardening.core import telemetry
 from hardening.core.deployment import settings_of
@@ -281,3 +283,45 @@ def test_files_declare_schedules_and_are_read_again(app: Celery, scheduling: Sch
     other._is_declared = False
     scheduling.tick(other)
     assert {entry.name for entry in scheduling.schedules} == {"coded", "nightly"}
+
+
+def test_damage_is_mended_by_an_update(scheduling: Scheduling) -> None:
+    """That says all that must be said; a run out of turn needs it too."""
+    found = scheduling.schedules
+    found.add("mine", "t", 5)
+    scheduling.client.hset(scheduling.keys.beat_entry("mine"), "definition", "[")
+    assert found.get("mine").state == "quarantined"
+    with pytest.raises(ScheduleRefused, match="name at least task and schedule"):
+        found.update("mine", args=[1])
+    with pytest.raises(ScheduleRefused, match="cannot be read"):
+        found.run_now("mine")
+    assert found.update("mine", task="t", schedule=5).state == "active"
+    assert Schedules.of(scheduling.app).get("mine").name == "mine"
+
+
+def test_a_name_that_goes_meanwhile_is_not_found(scheduling: Scheduling, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look and the change."""
+    found = scheduling.schedules
+    entry = found.add("mine", "t", 5)
+    found.remove("mine")
+    monkeypatch.setattr(Schedules, "get", lambda *_: entry)
+    methods: list[Any] = [found.update, found.pause, found.run_now]
+    for method in methods:
+        with pytest.raises(ScheduleNotFound):
+            method("mine")
+    assert scheduling.messages() == []
+
+
+@pytest.mark.parametrize(
+    ("schedule", "told"),
+    [(celery_schedule(5.0), "every 5 s"), (Every(every=5), "every 5 s"), ({"cron": "0 2 * * *"}, "0 2 * * * (UTC)")],
+)
+def test_code_may_say_it_in_celerys_ways(schedule: Any, told: str) -> None:
+    """And in ours."""
+    assert str(from_code("a", {"task": "t", "schedule": schedule}, "UTC").schedule) == told
+
+
+def test_a_definition_nested_without_end_is_refused() -> None:
+    """Python itself gives up on it."""
+    with pytest.raises(ScheduleRefused):
+        Definition.read("a", b'{"task": "t", "schedule": {"every": 5}, "args": ' + b"[" * 100_000)

@@ -62,6 +62,7 @@ class Declarer:
         self._of_files: dict[str, Declared] = {}
         self._unread: list[str] = []
         self._known: set[str] = set()
+        self._ready: tuple[Any, dict[str, Declared], str] | None = None
         self._told: dict[str, str] = {}
         self._stamp: tuple[object, ...] | None = None
 
@@ -72,6 +73,17 @@ class Declarer:
     def has_changed(self) -> bool:
         """Whether a file has been written since it was last read, as far as the file system tells."""
         return self._stamp is not None and self._stamp != stamp_of(self._files)
+
+    def prepare(self) -> tuple[dict[str, Declared], str]:
+        """All that is declared here, and its digest: worked out while standing by, so that a failover takes no longer.
+
+        It is kept until a file is written, or the app is given another ``beat_schedule``.
+        """
+        code = self._app.conf.beat_schedule
+        if self._ready is None or self._ready[0] is not code or self.has_changed():
+            declared = self._declared()
+            self._ready = code, declared, _digest(declared, self._unread)
+        return self._ready[1:]
 
     def declare(self, token: str, now_ms: int, renew: Callable[[], bool]) -> bool:
         """Puts what is declared here and removes what is no more, if anything has changed.
@@ -87,8 +99,7 @@ class Declarer:
         Raises:
             redis.RedisError: Redis could not be asked.
         """
-        declared = self._declared()
-        digest = _digest(declared, self._unread)
+        declared, digest = self.prepare()
         if self._client.get(self._keys.beat_declared) == digest.encode():
             return True
         put = 0

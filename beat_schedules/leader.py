@@ -38,8 +38,8 @@ __all__ = ["Leader", "Report"]
 
 #: Entries looked at in one tick.
 _LIMIT = 100
-#: How long one tick may send, in seconds: well below the least lease.
-_BUDGET_S = 0.2
+#: How long one tick may send, in seconds: then the lease is renewed, and what is due is read anew.
+_BUDGET_S = 0.03
 #: How soon the last message of an entry is looked at again that the next slot waits for, in ms.
 _WAIT_MS = 250
 #: How often files are looked at, in seconds.
@@ -111,6 +111,7 @@ class Leader:
         """
         told = self._ask()
         if not told.token:
+            self._declarer.prepare()
             return Report(is_leading=False, sent=0, wait_s=min(told.left_ms + 5, self._lease_ms / 4) / 1000)
         if self._must_declare():
             self._is_declared = self._declarer.declare(self.token, told.now_ms, lambda: bool(self._ask().token))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def scheduling(app: Celery) -> Scheduling:
+def scheduling(app: Celery, unhurried: None) -> Scheduling:  # noqa: ARG001 - it is a condition
     """An hourly entry."""
     scheduling = Scheduling(app)
     scheduling.declare(hourly={"task": "shop.report", "schedule": 3600.0, "args": (1,), "kwargs": {"a": 2}})
@@ -226,3 +226,45 @@ def test_an_entry_that_changes_under_the_leaders_hands_is_read_anew(scheduling: 
     assert scheduling.schedules.get("hourly").state == "paused"
     assert scheduling.next_ms("hourly") == slot_ms
     assert leader.token
+
+
+def test_an_entry_that_has_not_changed_is_not_put_again(scheduling: Scheduling) -> None:
+    """Nor is one removed by whoever does not lead."""
+    scheduling.declare(same={"task": "t", "schedule": 60}, other={"task": "t", "schedule": 60})
+    scheduling.led().resign()
+    scheduling.declare(same={"task": "t", "schedule": 60}, other={"task": "t", "schedule": 61})
+    scheduling.led()
+    revisions = [entry.fields[b"revision"] for entry in scheduling.schedules]
+    assert revisions == [b"2", b"1"]
+    assert beating.undeclare(scheduling.keys, "same", token="9 other").run(scheduling.client) == -1  # noqa: S106 - who leads
+    assert len([*scheduling.schedules]) == 2
+
+
+def test_an_entry_goes_on_after_the_clock_of_redis_went_back(scheduling: Scheduling) -> None:
+    """By a pause, or with other times: what was sent in the future is forgotten. Whoever leads is woken."""
+    leader = scheduling.led()
+    key = scheduling.keys.beat_entry("hourly")
+    scheduling.client.hset(key, "sent_ms", scheduling.schedules.now() + HOUR_MS)
+    scheduling.schedules.pause("hourly")
+    scheduling.client.delete(leader.bell)
+    scheduling.schedules.resume("hourly")
+    assert scheduling.client.llen(leader.bell) == 1
+    assert scheduling.client.hget(key, "sent_ms") is None
+    scheduling.client.hset(key, "sent_ms", scheduling.schedules.now() + HOUR_MS)
+    leader.resign()
+    scheduling.declare(hourly={"task": "t", "schedule": 60})
+    leader = scheduling.led()
+    assert scheduling.client.hget(key, "sent_ms") is None
+    scheduling.client.hdel(key, "revision")  # nor does it need one
+    scheduling.owe("hourly", 10)
+    assert scheduling.tick(leader).sent == 1
+
+
+def test_who_stands_by_is_prepared(scheduling: Scheduling, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failover to the same code works nothing out, however many entries there are."""
+    first, second = scheduling.led(), scheduling.leader()
+    second.run_once()
+    monkeypatch.setattr("beat_schedules.declaring.from_code", lambda *_: 1 / 0)
+    first.resign()
+    assert scheduling.tick(second).is_leading
+    assert scheduling.schedules.get("hourly").state == "active"

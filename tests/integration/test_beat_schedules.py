@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def scheduling(app: Celery) -> Scheduling:
+def scheduling(app: Celery, unhurried: None) -> Scheduling:  # noqa: ARG001 - it is a condition
     """An entry of the code's."""
     scheduling = Scheduling(app)
     scheduling.declare(coded={"task": "shop.report", "schedule": 3600.0})
@@ -49,6 +49,10 @@ def test_an_entry_is_added_changed_and_removed(scheduling: Scheduling) -> None:
     slot_ms = scheduling.owe("mine", 100)
     assert scheduling.tick(leader).sent == 1
     assert scheduling.sent() == [("mine", slot_ms)]
+    found.update("mine", args=[2], overlap="allow")
+    scheduling.owe("mine", 50)
+    assert scheduling.tick(leader).sent == 1
+    assert [one["headers"]["argsrepr"] for one in scheduling.messages()] == ["(1,)", "(2,)"]
     found.remove("mine")
     assert [each.name for each in found] == ["coded"]
     assert scheduling.client.exists(scheduling.keys.beat_history("mine")) == 0

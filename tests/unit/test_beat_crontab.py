@@ -108,6 +108,8 @@ def test_the_next_slot_is_the_same_from_any_moment(
         ("*/30 * * * *", "Europe/Berlin", "2024-10-27T00:30Z", "2024-10-27T01:00Z"),
         ("*/30 * * * *", "Europe/Berlin", "2024-10-27T01:00Z", "2024-10-27T01:30Z"),
         ("*/30 * * * *", "Europe/Berlin", "2024-03-31T00:30Z", "2024-03-31T01:00Z"),
+        # put forward by half an hour, at half past an hour of UTC
+        ("5 * * * *", "Australia/Lord_Howe", "2024-10-05T15:10Z", "2024-10-05T16:05Z"),
         # rare ones
         ("0 0 29 2 *", "UTC", "2024-03-01T00:00Z", "2028-02-29T00:00Z"),
         ("0 0 29 2 1", "UTC", "2024-03-01T00:00Z", "2044-02-29T00:00Z"),

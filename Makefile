@@ -7,6 +7,7 @@ READY := $(VENV)/.ready
 COUNT ?= 2000
 SEED ?= 1
 KILLS ?= 500
+SECONDS ?= 600
 # Most of the fault tests' time is waiting, so two run beside each other.
 JOBS ?= 4
 
@@ -45,8 +46,8 @@ test: check ## All checks and all tests, on every Redis this machine has, with c
 bench: $(READY) ## Measure against stock Celery in the same run
 	$(BIN)/python -m benchmarks $(ARGS)
 
-chaos: $(READY) ## The long fault test [KILLS=500] [SEED=1]; goes on where it stopped
-	$(BIN)/python -m tests.faults.chaos --kills $(KILLS) --seed $(SEED) $(ARGS)
+chaos: $(READY) ## The long fault test [KILLS=500] [SEED=1]; goes on where it stopped; of beats [BEAT=1] [SECONDS=600]
+	$(BIN)/python -m tests.faults.$(if $(BEAT),beat_chaos --seconds $(SECONDS),chaos --kills $(KILLS)) --seed $(SEED) $(ARGS)
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache

@@ -26,3 +26,5 @@ class Reason(StrEnum):
     UNDECODABLE = "undecodable"
     #: It could not be published.
     PUBLISH_FAILED = "publish_failed"
+    #: It is a slot of a schedule that could not be sent.
+    SCHEDULE_FAILED = "schedule_failed"

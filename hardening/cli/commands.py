@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from celery.bin.base import handle_preload_options
 
+from hardening.cli.beat import beat
 from hardening.cli.cancel import cancel
 from hardening.cli.config import config
 from hardening.cli.detach import detach
@@ -28,5 +29,5 @@ def hardening(ctx: click.Context) -> None:
     """  # noqa: D301 - click wants the control character itself
 
 
-for _command in (status, verify, config, detach, cancel):
+for _command in (status, verify, config, detach, cancel, beat):
     hardening.add_command(_command)

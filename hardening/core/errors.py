@@ -9,6 +9,7 @@
     ├── CircuitOpen            a breaker that workers share is open (hardening.breaker.errors)
     ├── SpoolError             the spool cannot be read or written
     │   └── SpoolFull          it has no room for one more message
+    ├── ScheduleError          something about schedules, see beat_schedules.errors
     ├── SendManyFailed         some messages of many were not sent
     ├── BroadcastFailed        a broadcast did not come to what its strategy asks for
     │   └── BroadcastRefused   all or nothing: some recipients cannot be served, so nothing was published

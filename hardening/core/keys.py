@@ -54,12 +54,25 @@ is why this library needs one Redis and not a Redis Cluster, as Celery itself do
     {p}:breakers                    set      names of breakers that have been used
     {p}:timeouts                    hash     rule -> timeout that is set for all processes
     {p}:timeouts:changes            stream   wakes who follows them; the last change alone
+    {p}:beat:leader                 string   the beat that leads, with its fence number, for a while
+    {p}:beat:fence                  string   the last fence number
+    {p}:beat:ticks                  zset     beat -> when it last ticked, ms
+    {p}:beat:names                  set      names of schedule entries
+    {p}:beat:due                    zset     schedule entry -> when a beat must look at it, ms
+    {p}:beat:entry:{entry}          hash     a schedule entry: its definition, its next slot, its last receipt
+    {p}:beat:history:{entry}        list     its last slots
+    {p}:beat:declared               string   digest of all that code and files declare
+    {p}:beat:owner:{owner}          string   lives as long as the owner of periodic messages does
+    {p}:beat:bell                   list     wakes the beat that leads, at most one token
+    {p}:beat:vacancy                list     wakes one that stands by, at most one token
     ==============================  =======  ==================================================
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from hardening.core.beat_keys import BeatKeys
 
 __all__ = ["PRIORITY_SEPARATOR", "PRIORITY_STEPS", "UNACKED", "UNACKED_INDEX", "Keys", "list_of", "queue_of"]
 
@@ -84,14 +97,12 @@ def queue_of(list_key: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(BeatKeys):
     """All keys of one deployment.
 
     Args:
         prefix: what every key begins with.
     """
-
-    prefix: str = "hardening"
 
     def inflight(self, consumer: str) -> str:
         """What a consumer took and has not settled."""

@@ -114,6 +114,20 @@ class Settings(BaseSettings):
     #: How many frames of the caller's stack are kept with each monitor, to tell where a leak comes from; 0: none, at
     #: no cost. Each is about 80 bytes of Redis, and paths of source files, for as long as the monitor lasts.
     monitor_stack_depth: int = Field(default=8, ge=0, le=50)
+    #: How long the beat that leads may be silent before another takes over. Lower: sooner. Too low: a beat that a
+    #: stalled machine holds up loses the lead, which costs nothing but the change.
+    beat_lease_s: float = Field(default=4.0, ge=0.5, le=60.0)
+    #: How late a slot may be sent as if it were on time. What is later was missed, and the entry's ``catch_up`` says
+    #: what becomes of it. Too low: a failover makes slots missed.
+    beat_grace_s: float = Field(default=30.0, ge=1.0, le=86_400.0)
+    #: How often a slot that cannot be sent is tried before it is buried as ``schedule_failed``.
+    beat_attempts: int = Field(default=5, ge=1, le=100)
+    #: How long before the second attempt; doubled for each further one, at most a minute.
+    beat_retry_s: float = Field(default=1.0, ge=0.01, le=60.0)
+    #: How many of its last slots are remembered for each entry, about 70 bytes each.
+    beat_history: int = Field(default=20, ge=1, le=10_000)
+    #: Files that declare schedules, TOML or JSON, read by the beat that leads. In the environment: with commas between.
+    beat_files: tuple[str, ...] = ()
     #: The most messages one take may bring, whatever the prefetch count.
     max_take: int = Field(default=500, ge=1, le=1000)
     #: How long things may take, by rule: ``default``, ``long``, ``critical``, an operation or a task by its name, a
@@ -194,7 +208,7 @@ class Settings(BaseSettings):
     def _read_timeouts(cls, value: object) -> object:
         return read_timeouts(value)
 
-    @field_validator("redact", mode="before")
+    @field_validator("redact", "beat_files", mode="before")
     @classmethod
     def _read_names(cls, value: object) -> object:
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value

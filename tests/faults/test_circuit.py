@@ -93,12 +93,13 @@ def test_runs_that_are_killed_count_and_workers_that_die_while_they_probe_are_re
     eventually(lambda: rig.stays(lambda: rig.read().scheduled == len(keys), 0.3), 20)
     rig.ledger.delete(f"{rig.prefix}:parents")
     rig.ledger.delete(f"{rig.prefix}:lethal")  # all wait: who begins now is a probe
-    probed_by = eventually(lambda: len(found := rig.count("parents")) >= PROBES and found, 20)
+    eventually(lambda: len(rig.count("parents")) >= PROBES, 20)
     assert client_of(app).zcard(f"{rig.prefix}:breaker:service:probes") == PROBES
     assert rig.stays(lambda: len(rig.count("parents")) == PROBES, 0.5)  # as many as there are probes, no more
     assert rig.done() == 0
+    probed_by = set(rig.count("parents").values())
     for worker in rig.workers:
-        if worker.process.pid in probed_by.values():
+        if worker.process.pid in probed_by:
             rig.kill(worker)
     assert 1 <= rig.kills <= PROBES
     rig.ledger.rpush(f"{rig.prefix}:hold", *range(40))

@@ -94,7 +94,7 @@ def test_all_processes_stop_and_start_together(
 
 
 @pytest.mark.one_server
-@pytest.mark.parametrize("callers", [4], indirect=True)
+@pytest.mark.parametrize("callers", [3], indirect=True)
 def test_a_breaker_recovers_from_probers_that_were_killed(
     app: Celery, client: Redis, keys: Keys, prefix: str, callers: list[subprocess.Popen[bytes]]
 ) -> None:

@@ -80,8 +80,11 @@ def test_messages_behind_an_open_breaker_wait_and_run_when_the_service_has_heale
 @pytest.mark.one_server
 def test_runs_that_are_killed_count_and_workers_that_die_while_they_probe_are_replaced(rig: Rig) -> None:
     """Four children die: it opens. Those who probe die in the middle of it: others probe, and it closes."""
-    for _ in range(3):
-        rig.start("prefork", 2, tasks=TASKS, faults_open_s="3", faults_max_crashes="100", faults_poll_s="0.2")
+    for _ in range(3):  # how often a message dies is no matter here
+        rig.start(
+            "prefork", 2, tasks=TASKS, faults_open_s="2.5", faults_poll_s="0.2",
+            faults_max_crashes="100", faults_crash_delay_s="0.1",
+        )  # fmt: skip
     for worker in rig.workers:
         rig.ready(worker)
     app = rig.producer()

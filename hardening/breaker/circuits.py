@@ -95,7 +95,7 @@ class Circuits:
         """
         circuit = self._circuits.get(name)
         if circuit is None:
-            rule = rule_of(name, declared_rule(name), self._settings.breakers)
+            rule = rule_of(name, declared_rule(name, self._app()), self._settings.breakers)
             with self._mutex:
                 circuit = self._circuits.setdefault(name, Circuit(name, rule, self))
         return circuit

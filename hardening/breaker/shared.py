@@ -67,7 +67,8 @@ class Breaker:
 
     Args:
         name: up to 64 letters, digits, ``_``, ``.`` or ``-``.
-        app: a hardened app; default: the current one, or the only one that there is.
+        app: a hardened app, whose breaker it is then and no other's; default: the current one, or the only one that
+            there is.
         rule: ``failure_rate`` (0.5), ``minimum_calls`` (20), ``window_s`` (10), ``open_s`` (30), ``probes`` (3),
             ``slow_call_s`` (None), ``slow_rate`` (None) and ``counts`` (None), as in
             :class:`hardening.core.breaker_rules.BreakerRule`. The setting ``hardening_breakers`` wins over it.
@@ -77,7 +78,7 @@ class Breaker:
     """
 
     def __init__(self, name: str, *, app: Celery | None = None, **rule: Any) -> None:
-        declare(name, rule)
+        declare(name, rule, app)
         self.name = name
         self._app = app
         self._found: Circuit | None = None

@@ -125,7 +125,8 @@ def _names(deployment: Deployment) -> set[str]:
     from hardening.breaker.declared import declared_names  # noqa: PLC0415
 
     deployment.app.loader.import_default_modules()  # a breaker is declared where its tasks are
-    return {*names_in(deployment.client, deployment.settings.keys), *declared_names(), *deployment.settings.breakers}
+    declared = {*declared_names(deployment.app), *deployment.settings.breakers}
+    return {*names_in(deployment.client, deployment.settings.keys), *declared}
 
 
 def _standings(deployment: Deployment, names: Iterable[str]) -> list[Standing]:
@@ -134,7 +135,7 @@ def _standings(deployment: Deployment, names: Iterable[str]) -> list[Standing]:
     from hardening.breaker.rule import rule_of  # noqa: PLC0415
 
     settings = deployment.settings
-    rules = [(name, rule_of(name, declared_rule(name), settings.breakers)) for name in sorted(names)]
+    rules = [(name, rule_of(name, declared_rule(name, deployment.app), settings.breakers)) for name in sorted(names)]
     return standings(deployment.client, settings.keys, rules)
 
 

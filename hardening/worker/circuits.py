@@ -47,7 +47,7 @@ def faults_in(app: Any, settings: Settings) -> list[str]:
     faults: list[str] = []
     for task in app.tasks.values() if app.finalized else ():
         try:
-            _checked(type(task), settings)
+            _checked(type(task), app, settings)
         except ConfigError as error:
             faults += error.faults
     return faults
@@ -63,16 +63,16 @@ def give_circuits(app: Any, settings: Settings) -> None:
     note_app(app)
 
     def bind_with_circuit(cls: Any, to: Celery) -> Any:
-        cls.circuit = _checked(cls, settings)
+        cls.circuit = _checked(cls, to, settings)
         return bind(cls, to)
 
     app.Task.bind = classmethod(bind_with_circuit)
     if app.finalized:
         for task in app.tasks.values():
-            type(task).circuit = _checked(type(task), settings)
+            type(task).circuit = _checked(type(task), app, settings)
 
 
-def _checked(task: Any, settings: Settings) -> str | None:
+def _checked(task: Any, app: Celery, settings: Settings) -> str | None:
     """The name of a task's breaker.
 
     Raises:
@@ -82,14 +82,14 @@ def _checked(task: Any, settings: Settings) -> str | None:
     if given is None:
         return None
     name = given.name if isinstance(given, Breaker) else given
-    known = {*declared_names(), *settings.breakers}
+    known = {*declared_names(app), *settings.breakers}
     if not isinstance(name, str) or name not in known:
         hint = near_to(str(name), known)
         raise ConfigError(
             f"task {task.name} has circuit={name!r}, and there is no such breaker, {hint} Declare it before the task, "
             'as in Breaker("stripe"), or in hardening_breakers'
         )
-    rule_of(name, declared_rule(name), settings.breakers)
+    rule_of(name, declared_rule(name, app), settings.breakers)
     return name
 
 

@@ -36,6 +36,7 @@ def call(self: Task[Any, Any], key: str, seconds: float = 0.0) -> None:
     redis.hincrby(f"{PREFIX}:began", key, 1)
     redis.hset(f"{PREFIX}:retries", key, self.request.retries)
     redis.hset(f"{PREFIX}:began_at", key, now_s)
+    redis.hset(f"{PREFIX}:parents", key, os.getppid())
     if redis.exists(f"{PREFIX}:lethal"):
         os.kill(os.getpid(), signal.SIGKILL)
     if seconds:

@@ -38,7 +38,8 @@ else:
         hardening_prefix=os.environ["FAULTS_PREFIX"],
         hardening_lease_ttl_s=float(os.environ.get("FAULTS_LEASE_S", "2")),
         hardening_poll_interval_s=float(os.environ.get("FAULTS_POLL_S", "0.5")),
-        hardening_crash_delay_s=0.5,
+        hardening_crash_delay_s=float(os.environ.get("FAULTS_CRASH_DELAY_S", "0.5")),
+        hardening_max_crashes=int(os.environ.get("FAULTS_MAX_CRASHES", "3")),
         hardening_socket_timeout_s=float(os.environ.get("FAULTS_SOCKET_S", "3")),
         hardening_dlq_retry={"default": {"attempts": 0}},  # what is dead stays, to be looked at
     )

@@ -23,8 +23,8 @@ RULE: dict[str, Any] = {"failure_rate": 0.5, "minimum_calls": 20, "window_s": 2.
 
 
 def call(service: Redis, prefix: str, chance: random.Random) -> None:
-    """The service: it may be sick, so that a part of the calls fails, or kill whoever calls it."""
-    if service.exists(f"{prefix}.lethal"):
+    """The service: it may be sick, so that a part of the calls fails, or kill those who call it, one by each bullet."""
+    if service.lpop(f"{prefix}.bullets"):
         service.rpush(f"{prefix}.died", os.getpid())
         os.kill(os.getpid(), signal.SIGKILL)
     if chance.random() < float(service.get(f"{prefix}.sick") or 0):
@@ -51,6 +51,8 @@ def main() -> None:
         except ConnectionError:
             pass
         except CircuitOpen:
+            if not refusals:
+                service.sadd(f"{prefix}.refused", os.getpid())
             refusals.append(time.time())
         pause.wait(0.002)
     service.rpush(f"{prefix}.noted", json.dumps([calls, refusals]))

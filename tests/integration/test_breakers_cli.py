@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from celery import Celery
 from celery.bin.celery import celery
 
 from hardening import Breaker
@@ -16,7 +17,6 @@ from tests.eventually import eventually
 from tests.terminal import call_celery
 
 if TYPE_CHECKING:
-    from celery import Celery
     from click.testing import Result
     from redis import Redis
 
@@ -54,6 +54,18 @@ def test_a_declared_breaker_is_listed_before_it_is_used(app: Celery, name: str) 
         "probes": 0, "since_s": None, "who": "", "why": "",
     }  # fmt: skip
     assert "1 breaker" in call(app, "list").stdout or "breakers" in call(app, "list").stdout
+
+
+def test_what_another_app_declares_is_not_listed(app: Celery, name: str, prefix: str) -> None:
+    """Only its own breakers, and those that no app has for itself."""
+    other = Celery(f"other-{prefix}", set_as_current=False)
+    Breaker(f"{name}.theirs", app=other, probes=7)
+    Breaker(f"{name}.ours", app=app, probes=7)
+    Breaker(f"{name}.shared")
+    listed = {json.loads(line)["name"] for line in call(app, "list", "--json").stdout.splitlines()}
+    assert {each for each in listed if name in each} == {name, f"{name}.ours", f"{name}.shared"}
+    assert call(app, "open", f"{name}.theirs").exit_code == 3
+    other.close()
 
 
 def test_what_is_counted_is_listed(app: Celery, name: str) -> None:
@@ -121,8 +133,11 @@ def test_what_others_wrote_is_shown_safely(app: Celery, name: str, client: Redis
     result = call(app, "list")
     assert result.exit_code == 0
     assert "\x1b" not in result.stdout
-    assert "red" not in result.stdout
+    assert "[31m" not in result.stdout
     assert "a:b" not in result.stdout
+    listed = [json.loads(line)["name"] for line in call(app, "list", "--json").stdout.splitlines()]
+    assert {each for each in listed if name in each} == {name}
+    assert not {"\x1b[31mred", "red", "a:b"} & set(listed)
     assert standing(app, name)["generation"] == 0
 
 

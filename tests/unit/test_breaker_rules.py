@@ -13,7 +13,7 @@ from celery.exceptions import Ignore, Reject, Retry, WorkerLostError
 from hardening import Breaker, CircuitOpen, harden
 from hardening.breaker import apps
 from hardening.breaker.apps import app_for
-from hardening.breaker.declared import declared_rule
+from hardening.breaker.declared import declared_names, declared_rule
 from hardening.breaker.rule import rule_of
 from hardening.breaker.verdict import Verdict, judge
 from hardening.core.breaker_rules import BreakerRule
@@ -66,6 +66,26 @@ def test_a_breaker_is_declared_once(name: str) -> None:
     Breaker(name)
     assert declared_rule(name) == BreakerRule(probes=5)
     assert "is declared twice, with different rules" in faults(lambda: Breaker(name, probes=6))[0]
+
+
+def test_each_app_has_breakers_of_its_own(name: str) -> None:
+    """Two apps may mean different things by a name; an app's breaker and everyone's may not contradict each other."""
+    one, two = make(), make()
+    Breaker(name, app=one, probes=5)
+    Breaker(name, app=two, probes=6)
+    assert [declared_rule(name, app) for app in (one, two, None)] == [
+        BreakerRule(probes=5), BreakerRule(probes=6), None,
+    ]  # fmt: skip
+    assert name in declared_names(one)
+    assert name not in declared_names(make())
+    assert "is declared twice" in faults(lambda: Breaker(name, app=one, probes=6))[0]
+    assert "is declared twice" in faults(lambda: Breaker(name, probes=5))[0]  # two says 6
+    everyones = f"{name}.all"
+    Breaker(everyones, probes=5)
+    Breaker(everyones, app=one)
+    assert "is declared twice" in faults(lambda: Breaker(everyones, app=one, probes=6))[0]
+    assert declared_rule(everyones, one) == BreakerRule(probes=5)
+    assert everyones in declared_names(two)
 
 
 def test_the_setting_wins_over_the_code_field_by_field(name: str) -> None:
@@ -162,7 +182,7 @@ def test_the_error_is_whole_and_survives_the_way_from_a_pool_process() -> None:
 def test_a_task_names_its_breaker_and_unknown_ones_are_refused(name: str) -> None:
     """When it is bound: with the near name, and what to do."""
     app = harden(make(hardening_breakers={name: {}}))
-    declared = Breaker(f"{name}.declared")
+    declared = Breaker(f"{name}.declared", app=app)
 
     @app.task(shared=False, circuit=name)
     def by_setting() -> None: ...

@@ -22,7 +22,7 @@ __all__ = ["ABOUT", "Registry", "Watcher", "measure"]
 ABOUT = (
     "A task that waits for 10 ms, run by Celery's tracer, with a monitor for its whole length, with two bare PINGs in "
     "its place (what two round trips cost a process and a Redis that have been asleep), and without, in turn. A leak "
-    " check (Sweeper.run_once) among so many live monitors of 100 owners, one in 200 a leak; longest block: the "
+    "check (Sweeper.run_once) among so many live monitors of 100 owners, one in 200 a leak; longest block: the "
     "longest that one call of it kept Redis from serving others, by Redis's own slow log. Stock has no such thing."
 )
 

@@ -18,7 +18,7 @@ from hardening.core.errors import ConfigError
 from hardening.delivery.async_sentinel import AsyncSentinelPool, sentinel_pool_like
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from celery import Celery
 
@@ -37,19 +37,39 @@ _SHARED = frozenset(
     | {"ssl_include_verify_flags", "ssl_exclude_verify_flags"}
 )
 _POOLS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, Any]] = WeakKeyDictionary()
+#: What each loop that has pools ends with.
+_ENDS: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None]] = WeakKeyDictionary()
 
 
 async def pool_of(app: Celery) -> Any:
-    """The pool of this loop for an app's broker.
+    """The pool of this loop for an app's broker; its connections are closed when the loop ends.
 
     Raises:
         ConfigError: the app is not hardened, or wants of TLS what no event loop's connection checks.
     """
-    pools = _POOLS.setdefault(asyncio.get_running_loop(), {})
+    loop = asyncio.get_running_loop()
+    pools = _POOLS.setdefault(loop, {})
     if id(app) not in pools:
+        if loop not in _ENDS:
+            _ENDS[loop] = _closing()
+            await anext(_ENDS[loop])
         client = await asyncio.to_thread(client_of, app)  # which of several brokers answers is asked over a socket
         pools.setdefault(id(app), _like(client.connection_pool))  # others may have made one meanwhile
     return pools[id(app)]
+
+
+async def _closing() -> AsyncGenerator[None]:
+    """Waits for the end of its loop: ``asyncio.run``, as whoever else ends one properly, closes generators then.
+
+    Nobody else knows when a loop ends, and once it has, its connections cannot be closed any more.
+    """
+    try:
+        yield
+    finally:
+        loop = asyncio.get_running_loop()
+        _ENDS.pop(loop, None)
+        for pool in _POOLS.pop(loop, {}).values():
+            await pool.disconnect()
 
 
 async def forget_pool(app: Celery) -> None:

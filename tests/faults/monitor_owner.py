@@ -1,4 +1,4 @@
-"""A process that monitors: ``python -m tests.faults.monitor_owner HOW_MANY TARGET ...``; it says when it does."""
+"""A process that monitors: ``python -m tests.faults.monitor_owner NAME HOW_MANY TARGET ...``; it says when it does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hardening import monitor
 from tests.faults.monitor_tasks import app, hear
-from tests.faults.tasks import _note
+from tests.faults.tasks import _note, ledger
 
 if TYPE_CHECKING:
     from hardening import Down
@@ -20,8 +20,10 @@ def _on_down(down: Down) -> None:
 
 
 def main() -> None:
-    """Sets monitors of each target, in turn calling and sending; then waits to be killed."""
+    """Sets monitors of each target, once they are there, in turn calling and sending; then waits to be killed."""
     name, many, *targets = sys.argv[1:]
+    while not ledger(os.getpid()).exists(f"{os.environ['FAULTS_PREFIX']}:gate:targets"):
+        threading.Event().wait(0.02)
     for target in targets:
         for number in range(int(many)):
             monitor(target, f"{name} called {number}", on_down=_on_down, app=app)

@@ -15,6 +15,7 @@ from hardening.core.embedded import EmbeddedRedis
 from hardening.core.errors import BreakerOpen, PublishFailed
 from hardening.core.membership import boot_clock_s
 from hardening.core.scripts import Script
+from hardening.delivery import async_client
 from hardening.delivery.async_client import pool_of
 from hardening.delivery.fallback import fallback_of
 from tests.eventually import eventually
@@ -62,6 +63,22 @@ def test_two_hundred_sends_at_once_are_two_hundred_messages(shop: Celery, stage:
     assert state == State(queued={"q": state.queued["q"]}, rung={"q"})
     assert connections <= 32
     assert stage.ledger().counters == {"published": 200}
+
+
+def test_the_connections_of_a_loop_are_closed_with_it(shop: Celery) -> None:
+    """Whoever ends the loop properly need do nothing else, and nothing is kept of it."""
+    loops = len(async_client._POOLS)
+
+    async def sends() -> list[Any]:
+        await asyncio.gather(*(asupervised_send("add", app=shop, on_error="raise") for _ in range(3)))
+        connections: list[Any] = list((await pool_of(shop))._available_connections)
+        assert any(connection.is_connected for connection in connections)
+        return connections
+
+    for _ in range(2):
+        assert not any(connection.is_connected for connection in asyncio.run(sends()))
+    assert len(async_client._POOLS) <= loops
+    assert len(async_client._ENDS) <= loops
 
 
 def test_an_idempotency_key_and_options_mean_the_same(shop: Celery, stage: Stage) -> None:

@@ -22,27 +22,34 @@ class _Spoken:
         return "spoken"
 
 
+#: Some of it longer than any text may stay; by repetition, as long ones are slow to draw.
+_TEXT = st.text(max_size=12) | st.builds(lambda text, times: text * times, st.text(max_size=8), st.integers(30, 60))
 _ANYTHING = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
     | st.floats()
-    | st.text(max_size=400)
+    | _TEXT
     | st.binary(max_size=20)
     | st.builds(_Unspeakable)
     | st.builds(object),
     lambda inside: (
         st.lists(inside, max_size=20)
-        | st.dictionaries(st.text(max_size=120) | st.integers(), inside, max_size=20)
+        | st.dictionaries(_TEXT | st.integers(), inside, max_size=20)
         | st.tuples(inside, inside)
     ),
-    max_leaves=40,
+    max_leaves=12,
 )
-_FIELDS = st.dictionaries(st.text(max_size=120), _ANYTHING, max_size=50)
+_FIELDS = st.dictionaries(_TEXT, _ANYTHING, max_size=4) | st.dictionaries(
+    _TEXT, st.integers(), min_size=33, max_size=36
+)
+_CRUMBS = st.lists(st.tuples(_TEXT, st.dictionaries(_TEXT, _ANYTHING, max_size=2)), max_size=5) | st.lists(
+    st.tuples(_TEXT, st.just({})), min_size=21, max_size=24
+)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.text(min_size=1, max_size=200), st.text(max_size=400), _FIELDS, st.lists(st.tuples(st.text(), _FIELDS)))
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(_TEXT.filter(bool), _TEXT, _FIELDS, _CRUMBS)
 def test_whatever_is_said_is_packed_as_bounded_json_that_is_read_as_it_is(
     identity: str, operation: str, fields: dict[str, Any], crumbs: list[tuple[str, dict[str, Any]]]
 ) -> None:
@@ -68,7 +75,7 @@ _NEARLY = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(_JSON | _NEARLY)
 def test_whatever_a_header_holds_it_is_read_or_it_is_none(value: Any) -> None:
     """Anybody may have written it."""

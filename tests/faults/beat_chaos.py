@@ -18,7 +18,6 @@ from collections import Counter
 from pathlib import Path
 
 from hardening.core.embedded import EmbeddedRedis
-from tests.eventually import eventually
 from tests.faults.beats import LEASE_S, Beat, Beats
 
 SCHEDULE = {
@@ -92,7 +91,7 @@ def run(seconds: float, seed: int) -> list[str]:
 def _run(beats: Beats, trouble: Trouble, seconds: float) -> list[str]:
     beats.start(_BEATS)
     beats.await_ticks(_BEATS)
-    eventually(lambda: set(beats.sent()) == set(SCHEDULE), 30)
+    beats.await_first()
     until_s = time.monotonic() + seconds
     while time.monotonic() < until_s:
         trouble.strike()

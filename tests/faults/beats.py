@@ -145,8 +145,15 @@ class Beats:
         seconds, micros = self.client.time()
         return int(seconds) * 1000 + int(micros) // 1000
 
+    def await_first(self, timeout_s: float = 30.0) -> None:
+        """Waits until every interval has come to its first slot, from which its grid is known."""
+        eventually(lambda: self.sent().keys() == self.schedule.keys(), timeout_s)
+
     def await_all(self, timeout_s: float = 30.0) -> int:
-        """Waits until every interval has come to a slot later than now, and returns now in ms."""
+        """Waits until every interval has come to a slot later than now, and returns now in ms.
+
+        That says something only of intervals that have come to a slot before, see :meth:`await_first`.
+        """
         until_ms = self.now_ms()
         eventually(lambda: all(max(self.sent().get(name, [0])) > until_ms for name in self.schedule), timeout_s)
         return until_ms

@@ -48,7 +48,7 @@ def test_every_slot_is_sent_once_whatever_happens_to_beats_and_redis(
     beats.start(1, skew_s=-86_400.0)
     beats.await_ticks(3)
     first = beats.await_leader()
-    progress(beats)
+    beats.await_first()
     first.process.kill()
     second = beats.await_leader(first, LEASE_S + 10)
     progress(beats)
@@ -79,7 +79,7 @@ def test_a_beat_that_ends_hands_over_at_once(beats: Beats) -> None:
     beats.start(2, lease_s=60.0)
     beats.await_ticks(2)
     first = beats.await_leader()
-    progress(beats, 3)
+    beats.await_first()
     assert first.end() == 0
     beats.await_leader(first, 10)
     progress(beats, 3)

@@ -103,13 +103,16 @@ def test_targets_and_owners_are_killed_in_every_order(rig: Rig) -> None:
     found = stats(app=app)
     assert found.monitors == 40 == found.alive + found.downs + found.orphaned
     assert found.orphaned >= 10 <= found.downs
+    # all that was to be sent is done: what waits after this is of the heir
+    client, keys = client_of(app), settings_of(app).keys
+    notices = (keys.monitor_owed, keys.monitor_notices)
+    eventually(lambda: not client.exists(*notices) and (read := rig.read()).inflight == read.queued == 0, 10)
     # a clean exit is told at once; what its dead owner wanted to know of it, to nobody
     heir.send(signal.SIGTERM)
     heir.process.wait(20)
     assert rig.seconds_until(lambda: len(called.downs) == 10, 5) <= 1.0
     assert Counter(called.soon(10))["survivor called 0", "exited"] == 1
-    client, keys = client_of(app), settings_of(app).keys
-    eventually(lambda: not client.exists(keys.monitor_owed, keys.monitor_notices), 10)
+    eventually(lambda: not client.exists(*notices), 10)
     assert client.llen(rig.queue) == 5  # by task as well, whenever somebody works again
     heard = rig.count("heard")
     assert set(heard.values()) == {1}

@@ -75,10 +75,11 @@ def _bound(wait: Callable[..., Any], operation: str) -> Callable[..., Any]:
 def _is_here(result: Any) -> bool:
     """Whether nothing needs to be waited for, as far as this process knows: nobody else is asked.
 
-    So it is with all that ran where it was called, which Celery itself joins to run the body of a chord.
+    So it is with all that ran where it was called, which Celery itself joins to run the body of a chord. A set of
+    others asks its backend even for what each of them has.
     """
     if isinstance(result, ResultSet):
-        return all(isinstance(one, EagerResult | ResultSet) and _is_here(one) for one in result.results)
+        return all(isinstance(one, EagerResult | ResultSet) and _is_here(one) for one in result.results or ())
     return bool(result._cache)
 
 

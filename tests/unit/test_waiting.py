@@ -110,7 +110,7 @@ def test_what_ran_here_is_not_waited_for(policy: str) -> None:
     def total(numbers: list[int]) -> int:
         return sum(numbers)
 
-    many = group(total.s([1, 2]), total.s([4]), app=app).apply()
+    many: Any = group(total.s([1, 2]), total.s([4]), app=app).apply()
     assert many.get() == many.join() == [3, 4]
     assert app.GroupResult("outer", [many]).get() == [[3, 4]]
     assert chord([total.s([1]), total.s([2])], total.s(), app=app).apply().get() == 3
@@ -122,12 +122,14 @@ def test_what_ran_here_is_not_waited_for(policy: str) -> None:
 
 
 def test_a_result_that_was_fetched_is_not_waited_for_again() -> None:
-    """It is kept by who asked for it."""
+    """It is kept by who asked for it. A set asks its backend all the same, and so may wait."""
     app = _shop(hardening_unbounded_get="raise")
     app.backend.store_result("there", 7, "SUCCESS")
     result = app.AsyncResult("there")
     assert result.get(timeout=1) == 7
     assert result.get() == 7
+    with pytest.raises(UnboundedWait):
+        ResultSet([result], app=app).get()
 
 
 def test_a_deadline_bounds_the_wait_further() -> None:

@@ -15,7 +15,7 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from celery.result import AsyncResult, ResultSet
+from celery.result import AsyncResult, EagerResult, ResultSet
 
 from hardening.core import telemetry
 from hardening.core.deployment import is_hardened, settings_of
@@ -61,7 +61,7 @@ def _bound(wait: Callable[..., Any], operation: str) -> Callable[..., Any]:
         if getattr(_bounded, "depth", 0) and _is_celerys(sys._getframe(1)):  # part of a wait that has its timeout
             return wait(self, timeout, *args, **options)
         app = getattr(self, "app", None)
-        if timeout is None and app is not None and is_hardened(app):
+        if timeout is None and app is not None and is_hardened(app) and not _is_here(self):
             timeout = _timeout_for(app, operation, sys._getframe(1))
         _bounded.depth = getattr(_bounded, "depth", 0) + 1
         try:
@@ -70,6 +70,17 @@ def _bound(wait: Callable[..., Any], operation: str) -> Callable[..., Any]:
             _bounded.depth -= 1
 
     return bounded
+
+
+def _is_here(result: Any) -> bool:
+    """Whether nothing needs to be waited for, as far as this process knows: nobody else is asked.
+
+    So it is with all that ran where it was called, which Celery itself joins to run the body of a chord. A set of
+    others asks its backend even for what each of them has.
+    """
+    if isinstance(result, ResultSet):
+        return all(isinstance(one, EagerResult | ResultSet) and _is_here(one) for one in result.results or ())
+    return bool(result._cache)
 
 
 def _timeout_for(app: Celery, operation: str, frame: FrameType) -> float | None:

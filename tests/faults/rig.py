@@ -17,6 +17,7 @@ from celery import Celery
 from hardening import harden
 from hardening.core.deployment import client_of, settings_of
 from hardening.core.ledger import Ledger, read_ledger
+from tests.closing import close
 from tests.eventually import eventually
 from tests.faults.broker_options import broker_options
 
@@ -197,7 +198,7 @@ class Rig:
         try:
             return read_ledger(client_of(app), settings_of(app).keys)
         finally:
-            app.close()
+            close(app)
 
     def settled(self, timeout_s: float = 15.0) -> Ledger:
         """Waits until nothing is queued, scheduled or in flight, and returns the balanced ledger."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +11,7 @@ from celery.exceptions import ChordError
 from hardening import supervised_send
 from hardening.core.errors import MessageDied, ResultTimeout
 from hardening.delivery import GroupReceipt
+from tests.closing import close_with_results
 from tests.eventually import eventually
 
 if TYPE_CHECKING:
@@ -30,11 +30,7 @@ def producer(rig: Rig) -> Iterator[Celery]:
     app = rig.producer()
     app.conf.update(result_backend=rig.broker, task_ignore_result=False)
     yield app
-    backend: Any = app.backend
-    gc.collect()
-    backend.result_consumer.stop()
-    backend.client.connection_pool.disconnect()
-    app.close()
+    close_with_results(app)
 
 
 def of(app: Celery, name: str, *args: Any) -> Any:

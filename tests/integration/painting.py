@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 
 from hardening import harden, supervised_send
 from hardening.delivery import GroupReceipt
+from tests.closing import close_with_results
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,11 +33,7 @@ def painted(server: EmbeddedRedis, prefix: str, queue: str) -> Iterator[Celery]:
         return sum(numbers)
 
     yield app
-    backend: Any = app.backend
-    gc.collect()
-    backend.result_consumer.stop()
-    backend.client.connection_pool.disconnect()
-    app.close()
+    close_with_results(app)
 
 
 def sent(canvas: Any, **options: Any) -> GroupReceipt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ from hardening.core.errors import (
     ResultTimeout,
 )
 from hardening.delivery import GroupReceipt, Receipt
+from tests.eventually import eventually
 from tests.integration.acting import WORKER, act, meanwhile
 from tests.integration.painting import painted, sent
 
@@ -209,7 +211,24 @@ def test_a_group_is_cancelled_member_by_member(stage: Stage, queue: str, add: An
 def test_events_of_publications_go_to_the_real_producers(app: Celery, stage: Stage, add: Any) -> None:
     """``task_send_sent_event`` tells monitors of each message; that is no message of the ledger."""
     app.conf.task_send_sent_event = True
-    assert len(sent(group(add.s(1, n) for n in range(2)))) == 2
+    told: list[Any] = []
+
+    def listen() -> None:
+        def hear(event: Any) -> None:
+            told.append(event)
+            receiver.should_stop = len(told) == 2
+
+        with app.connection_for_read() as connection:
+            receiver = app.events.Receiver(connection, handlers={"task-sent": hear})
+            receiver.capture(limit=None, timeout=10, wakeup=False)
+
+    listeners = stage.client.pubsub_numpat()
+    thread = threading.Thread(target=listen)
+    thread.start()
+    eventually(lambda: stage.client.pubsub_numpat() > listeners)
+    receipt = sent(group(add.s(1, n) for n in range(2)))
+    thread.join(10)
+    assert [event["uuid"] for event in told] == [one.id for one in receipt]
     assert stage.ledger().counters == {"published": 2}
 
 

@@ -8,7 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from celery import Celery
+from celery import Celery, chord, group
 from celery.exceptions import TimeoutError as ResultTimeout
 from celery.result import AsyncResult, GroupResult, ResultSet
 
@@ -99,6 +99,37 @@ def test_a_result_that_is_there_is_returned() -> None:
         assert app.AsyncResult("there").get() == 7
     with pytest.warns(HardeningWarning, match=r"celery\.result\.join"):
         assert app.GroupResult("g", [app.AsyncResult("there")]).get() == [7]
+
+
+@pytest.mark.parametrize("policy", ["enforce", "raise"])
+def test_what_ran_here_is_not_waited_for(policy: str) -> None:
+    """Nobody is warned or refused: neither who asks for it, nor Celery, which joins a chord's header itself."""
+    app = _shop(hardening_unbounded_get=policy)
+
+    @app.task(shared=False)
+    def total(numbers: list[int]) -> int:
+        return sum(numbers)
+
+    many: Any = group(total.s([1, 2]), total.s([4]), app=app).apply()
+    assert many.get() == many.join() == [3, 4]
+    assert app.GroupResult("outer", [many]).get() == [[3, 4]]
+    assert chord([total.s([1]), total.s([2])], total.s(), app=app).apply().get() == 3
+    assert ResultSet([], app=app).get() == []
+    mixed = ResultSet([total.s([1]).apply(), app.AsyncResult("a")], app=app)
+    expected = HardeningWarning if policy == "enforce" else UnboundedWait
+    with pytest.raises(expected):
+        mixed.get(interval=0.01)
+
+
+def test_a_result_that_was_fetched_is_not_waited_for_again() -> None:
+    """It is kept by who asked for it. A set asks its backend all the same, and so may wait."""
+    app = _shop(hardening_unbounded_get="raise")
+    app.backend.store_result("there", 7, "SUCCESS")
+    result = app.AsyncResult("there")
+    assert result.get(timeout=1) == 7
+    assert result.get() == 7
+    with pytest.raises(UnboundedWait):
+        ResultSet([result], app=app).get()
 
 
 def test_a_deadline_bounds_the_wait_further() -> None:

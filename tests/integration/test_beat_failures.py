@@ -147,7 +147,7 @@ def test_a_full_redis_costs_no_slot(scheduling: Scheduling, state: str) -> None:
     if state == "free":
         assert scheduling.tick(leader).sent == 1
         return
-    scheduling.client.config_set("maxmemory", "1mb")
+    scheduling.client.config_set("maxmemory", "1")  # byte: an idle server of little use so far has less than 1 MB
     try:
         for _ in range(3):
             scheduling.client.pexpire(scheduling.keys.beat_leader, 20_000)

@@ -104,7 +104,11 @@ def app(server: EmbeddedRedis, prefix: str, queue: str) -> Iterator[Celery]:
     """A hardened app of this test's own."""
     app = Celery(f"app-{prefix}", broker=server.broker_url, set_as_current=False)
     app.conf.update(
-        task_default_queue=queue, hardening_prefix=prefix, hardening_lease_ttl_s=1.0, hardening_poll_interval_s=0.2
+        task_default_queue=queue,
+        hardening_prefix=prefix,
+        hardening_lease_ttl_s=1.0,
+        hardening_poll_interval_s=0.2,
+        hardening_beat_lease_s=60.0,  # leads end when a test says so, not when the machine is busy
     )
     harden(app)
     yield app

@@ -110,9 +110,9 @@ def test_health_is_what_ticks_say(scheduling: Scheduling) -> None:
     call(scheduling, "health", "--host", host)
     call(scheduling, "health", "--host", "elsewhere", code=1)
     name = found["beats"][0]["name"]
-    scheduling.client.zincrby(scheduling.keys.beat_ticks, -11_000, name)
+    scheduling.client.zincrby(scheduling.keys.beat_ticks, -160_000, name)
     assert "which is too long" in call(scheduling, "health", code=1).stdout
-    scheduling.client.zincrby(scheduling.keys.beat_ticks, 11_000, name)
+    scheduling.client.zincrby(scheduling.keys.beat_ticks, 160_000, name)
     scheduling.client.delete(scheduling.keys.beat_leader)
     assert "stands by" in call(scheduling, "health", "--host", host).stdout
     assert "no beat leads" in call(scheduling, "health", code=1).stdout

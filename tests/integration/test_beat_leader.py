@@ -50,7 +50,7 @@ def test_a_new_leader_wakes_nobody_and_waits_for_the_lease_of_the_old(scheduling
     leader = scheduling.led()
     scheduling.client.pexpire(scheduling.keys.beat_leader, 300)
     assert scheduling.leader().run_once().wait_s <= 0.305
-    assert leader.run_once().wait_s == 1.0
+    assert leader.run_once().wait_s == 15.0
 
 
 def test_a_slot_is_sent_with_what_its_entry_says(scheduling: Scheduling) -> None:

@@ -170,6 +170,7 @@ def test_apps_that_are_not_hardened_are_left_alone() -> None:
 
 def test_bounding_twice_changes_nothing() -> None:
     """As hardening a second app does."""
+    bound_waits()
     before = (AsyncResult.get, ResultSet.join)
     bound_waits()
     assert (AsyncResult.get, ResultSet.join) == before

@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from hardening.core.scripts import Call
     from hardening.core.settings import Settings
+
+    #: Letters to archive, and the call that trims them.
+    _Batch = tuple[list[Any], Call]
 
 __all__ = ["Keeper", "Report"]
 
@@ -105,7 +109,7 @@ class Keeper:
         if not turn.is_mine:
             return Report()
         until_s = boot_clock_s() + _BUDGET_S
-        trimmed = self._trim(turn, until_s) + self._thin(turn, until_s)
+        trimmed = sum(self._clear(turn, until_s, beyond) for beyond in (self._beyond_limits, self._beyond_rules))
         retried = self._retry(until_s) if turn.due else 0
         planned, parked = self._plan(turn, until_s)
         if retried:
@@ -116,20 +120,14 @@ class Keeper:
 
     # -- retention
 
-    def _trim(self, turn: Turn, until_s: float) -> int:
+    def _clear(self, turn: Turn, until_s: float, next_batch: Callable[[Turn], _Batch | None]) -> int:
+        """Archives what is kept no longer, then trims it, batch by batch."""
         trimmed = archived = 0
-        while self._is_over(turn) and boot_clock_s() < until_s:
-            up_to = "+"
-            if self._settings.dlq_archive:
-                letters = self._oldest_over(turn)
-                if not letters or not self._archive(letters):
-                    break
-                archived += len(letters)
-                up_to = letters[-1][0].decode()
-            call = keeping.trim(
-                self._keys, most=self._settings.dlq_max_entries, max_age_ms=self._settings.dlq_max_age_ms,
-                limit=_BATCH, up_to=up_to,
-            )  # fmt: skip
+        while turn.is_mine and boot_clock_s() < until_s and (batch := next_batch(turn)):
+            letters, call = batch
+            if self._settings.dlq_archive and not self._archive(letters):
+                break
+            archived += len(letters)
             gone = int(call.run(self._client))
             if not gone:
                 break
@@ -139,32 +137,34 @@ class Keeper:
             telemetry.emit(events.DeadLettersTrimmed(trimmed=trimmed, archived=archived))
         return trimmed
 
-    def _thin(self, turn: Turn, until_s: float) -> int:
-        """Trims what the rules for some letters do not keep; without such rules it asks nothing."""
-        trimmed = archived = 0
-        while self._retention and turn.is_mine and boot_clock_s() < until_s:
-            over = self._retention.over(self._client, self._keys, turn.now_ms, _BATCH)
-            if over is None:
-                break
-            if self._settings.dlq_archive:
-                with self._client.pipeline(transaction=False) as pipe:
-                    for entry_id, _ in over.letters:
-                        pipe.xrange(self._keys.dlq, entry_id, entry_id)
-                    letters = [letter for page in pipe.execute() for letter in page]
-                if not self._archive(letters):
-                    break
-                archived += len(letters)
-            gone = int(over.call(self._keys).run(self._client))
-            if not gone:
-                break
-            trimmed += gone
-            turn = Turn.parse(keeping.keep(self._keys, self._name, _TURN_MS).run(self._client))
-        if trimmed:
-            telemetry.emit(events.DeadLettersTrimmed(trimmed=trimmed, archived=archived))
-        return trimmed
+    def _beyond_limits(self, turn: Turn) -> _Batch | None:
+        """What is too old, or too much, of all."""
+        if not self._is_over(turn):
+            return None
+        letters = self._oldest_over(turn) if self._settings.dlq_archive else []
+        if self._settings.dlq_archive and not letters:
+            return None
+        call = keeping.trim(
+            self._keys, most=self._settings.dlq_max_entries, max_age_ms=self._settings.dlq_max_age_ms,
+            limit=_BATCH, up_to=letters[-1][0].decode() if letters else "+",
+        )  # fmt: skip
+        return letters, call
+
+    def _beyond_rules(self, turn: Turn) -> _Batch | None:
+        """What the rules for some letters do not keep; without such rules nothing is asked."""
+        over = self._retention.over(self._client, self._keys, turn.now_ms, _BATCH) if self._retention else None
+        if over is None:
+            return None
+        letters = []
+        if self._settings.dlq_archive:
+            with self._client.pipeline(transaction=False) as pipe:
+                for entry_id, _ in over.letters:
+                    pipe.xrange(self._keys.dlq, entry_id, entry_id)
+                letters = [letter for page in pipe.execute() for letter in page]
+        return letters, over.call(self._keys)
 
     def _is_over(self, turn: Turn) -> bool:
-        if not turn.is_mine or not turn.oldest:
+        if not turn.oldest:
             return False
         return turn.letters > self._settings.dlq_max_entries or self._is_old(turn.oldest, turn.now_ms)
 

@@ -99,6 +99,7 @@ def test_nothing_is_lost_while_workers_are_killed(demo: Demo) -> None:
     assert not list(demo.temporary.iterdir())
 
 
+@pytest.mark.one_server
 def test_bad_lines_are_told_and_the_rest_is_delivered(demo: Demo) -> None:
     """Each with its number, on the standard error."""
     file = demo.directory / "events.jsonl"
@@ -135,6 +136,7 @@ def test_a_report_that_cannot_be_written_is_said_before_anything_is_sent(demo: D
     assert demo.run("--json", file) == (2, "", f"Error: {file}: No such file or directory\n")
 
 
+@pytest.mark.one_server
 def test_the_same_run_on_plain_celery_ends_and_reports(demo: Demo) -> None:
     """Whatever it loses: the run is bounded, and columns that stock cannot fill are empty."""
     file = demo.directory / "report.json"
@@ -147,6 +149,7 @@ def test_the_same_run_on_plain_celery_ends_and_reports(demo: Demo) -> None:
     assert (about["dead"], about["replayed"], about["recovered"]) == (None, None, None)
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize(
     ("number", "code", "said"),
     [

@@ -18,6 +18,8 @@ from tests.faults.rig import LEASE_S
 if TYPE_CHECKING:
     from tests.faults.rig import Rig
 
+pytestmark = pytest.mark.one_server
+
 
 @pytest.mark.parametrize(("pool", "concurrency"), [("prefork", 2), ("threads", 4), ("solo", 1)])
 def test_what_is_cancelled_never_runs_and_what_is_not_runs_once(rig: Rig, pool: str, concurrency: int) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _POOLS = [("prefork", 2), ("threads", 2), ("solo", 1)]
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize(("pool", "concurrency"), _POOLS)
 def test_a_worker_frozen_for_three_leases_repeats_only_what_it_ran(rig: Rig, pool: str, concurrency: int) -> None:
     """Its messages run elsewhere meanwhile; on waking it begins nothing that was taken away."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from dlq import Entry
     from tests.faults.rig import Rig
 
+pytestmark = pytest.mark.one_server
+
 
 def _dead(producer: Celery) -> list[Entry]:
     settings = settings_of(producer)

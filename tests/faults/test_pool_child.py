@@ -7,11 +7,15 @@ import random
 import signal
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.eventually import eventually
 from tests.faults.proxy import Proxy
 
 if TYPE_CHECKING:
     from tests.faults.rig import Rig
+
+pytestmark = pytest.mark.one_server
 
 
 def test_nothing_is_lost_when_pool_children_are_killed(rig: Rig) -> None:

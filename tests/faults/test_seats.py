@@ -8,6 +8,8 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from hardening.core.deployment import client_of, settings_of
 from tests.eventually import eventually
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from tests.faults.rig import Rig, Worker
+
+pytestmark = pytest.mark.one_server
 
 _CONCURRENCY = 2
 

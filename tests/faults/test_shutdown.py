@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from hardening.core.embedded import EmbeddedRedis
     from tests.faults.rig import Rig
 
+pytestmark = pytest.mark.one_server
+
 
 @pytest.mark.parametrize(("pool", "concurrency"), [("prefork", 2), ("threads", 4), ("solo", 1)])
 def test_a_warm_shutdown_under_load_repeats_nothing(rig: Rig, pool: str, concurrency: int) -> None:

@@ -10,7 +10,8 @@ in the thread, with the same restriction. A thread that has not ended 2 s later 
 and another takes its place; see :class:`~hardening.worker.places.Places` for when a worker gives up.
 
 Does not guarantee: that a task is over when its hard limit is: what a lost thread still does, it does, and a replay of
-its dead letter may run beside it.
+its dead letter may run beside it. Nor that CPython 3.11 gets on under a tracer (a debugger, coverage) while a thread that
+was raised in is blocked: until that has seen it, each traced function is begun over and over.
 
 Events: ``hardening.thread.lost``, ``.returned``.
 """
@@ -48,7 +49,12 @@ _STACK_MAX = 4000
 
 _set_async_exc = ctypes.pythonapi.PyThreadState_SetAsyncExc
 _set_async_exc.argtypes = (ctypes.c_ulong, ctypes.py_object)
-_NOTHING = ctypes.py_object()
+#: How often at most to look whether something pending has come; once is enough.
+_LOOKS = 1_000_000
+
+
+class _Withdrawn(BaseException):
+    """Takes the place of what was raised from outside and not seen yet."""
 
 
 class ThreadStopped(BaseException):
@@ -111,7 +117,21 @@ class Window:
         while self._is_raising:
             time.sleep(0)  # noqa: TID251 - the other thread is a few steps from its end
         if self._has_raised:
-            _set_async_exc(self.thread, _NOTHING)  # what was not seen yet is withdrawn
+            self._withdraw()
+
+    def _withdraw(self) -> None:
+        """Has what was not seen yet never be.
+
+        Something else is raised in its place, and caught. Were nothing put there, CPython, up to 3.12, would go on
+        looking for it, in all threads and for ever: it notes for the whole interpreter that something is pending, and
+        unnotes it when something is raised.
+        """
+        try:
+            _set_async_exc(self.thread, ctypes.py_object(_Withdrawn))
+            for _ in range(_LOOKS):
+                pass
+        except _Withdrawn:
+            return
 
 
 class Run:

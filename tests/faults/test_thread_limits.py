@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from tests.faults.rig import Rig
 
 pytestmark = pytest.mark.one_server
+#: No coverage of these workers, see ``untraced`` in ``tests/unit/test_thread_limits.py``.
+UNTRACED: dict[str, Any] = {"coverage_process_start": "", "coverage_process_config": ""}
 
 
 def test_a_soft_limit_is_raised_in_the_task_and_in_no_other(rig: Rig) -> None:
     """One place: what came too late for one task would hit the next. A hard limit ends whoever heeds no soft one."""
     with shop_of(rig) as send:
-        worker = rig.ready(rig.start("threads", 1, tasks="tests.faults.timeout_tasks", faults_results="1"))
+        worker = rig.ready(rig.start("threads", 1, tasks="tests.faults.timeout_tasks", **UNTRACED, faults_results="1"))
         spun, tidied, obstinate = send("spin", "s"), send("tidy", "t"), send("obstinate", "o")
         after = [send("look_up", f"after {number}", "x") for number in range(5)]
         with pytest.raises(SoftTimeLimitExceeded):
@@ -44,7 +46,7 @@ def test_a_soft_limit_is_raised_in_the_task_and_in_no_other(rig: Rig) -> None:
 def test_a_lost_thread_is_replaced_and_a_worker_that_lost_them_all_ends(rig: Rig) -> None:
     """The message is buried once and never run again; the places are all there; then exit code 75, in seconds."""
     with shop_of(rig) as send:
-        worker = rig.ready(rig.start("threads", 2, tasks="tests.faults.timeout_tasks", faults_results="1"))
+        worker = rig.ready(rig.start("threads", 2, tasks="tests.faults.timeout_tasks", **UNTRACED, faults_results="1"))
         with pytest.raises(TimeLimitExceeded):
             send("stuck", "one").get(timeout=30)
         eventually(lambda: b"its thread is lost" in worker.log.read_bytes(), 15)
@@ -60,7 +62,7 @@ def test_a_lost_thread_is_replaced_and_a_worker_that_lost_them_all_ends(rig: Rig
     assert "as many threads are lost as there are places" in log
     assert "2 lost thread(s) still run" in log
     assert [letter.reason for letter in dead(rig)] == [Reason.TIMEOUT] * 2
-    rig.ready(rig.start("threads", 2, tasks="tests.faults.timeout_tasks"))
+    rig.ready(rig.start("threads", 2, tasks="tests.faults.timeout_tasks", **UNTRACED))
     assert rig.settled().counters["dead"] == 2
     assert (rig.count("began")["one"], rig.count("began")["two"]) == (1, 1)
 
@@ -68,7 +70,7 @@ def test_a_lost_thread_is_replaced_and_a_worker_that_lost_them_all_ends(rig: Rig
 def test_a_worker_that_is_told_to_stop_does_not_wait_for_a_lost_thread(rig: Rig) -> None:
     """Warm: it is gone long before the thread would be."""
     with shop_of(rig) as send:
-        worker = rig.ready(rig.start("threads", 2, tasks="tests.faults.timeout_tasks"))
+        worker = rig.ready(rig.start("threads", 2, tasks="tests.faults.timeout_tasks", **UNTRACED))
         send("stuck", "one")
         eventually(lambda: b"its thread is lost" in worker.log.read_bytes(), 20)
         worker.stop(timeout_s=20)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import random
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import Future
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
@@ -17,6 +19,24 @@ from celery.exceptions import SoftTimeLimitExceeded
 from hardening.core import telemetry
 from hardening.worker.thread_limits import Run, ThreadLimits, ThreadStopped, Window, _set_async_exc
 from tests.eventually import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def untraced() -> Iterator[None]:
+    """Nobody traces: while an exception from outside is pending, CPython 3.11 may start over and over where it traces.
+
+    Its ``DO_TRACING`` looks for what is pending before it enters a function, and if there is, for whichever thread,
+    begins again; the thread that is meant may be one of those that are kept from running so.
+    """
+    here, there = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(cast("Any", None))
+    yield
+    threading.settrace(cast("Any", there))
+    sys.settrace(here)
 
 
 def _spin(steps: int) -> int:
@@ -96,6 +116,22 @@ def test_what_a_function_raises_itself_comes_out() -> None:
 
     with pytest.raises(ValueError, match="no luck"):
         Window().run(fail, (), {})
+
+
+_TRACED = """
+import sys
+from hardening.worker.thread_limits import Window
+window = Window()
+window._has_raised = True  # and it has not been seen
+window._close()
+sys.settrace(lambda *_: None)
+(lambda: None)()
+"""
+
+
+def test_nothing_is_pending_any_more_when_something_was_withdrawn() -> None:
+    """CPython 3.11 would never enter a traced function again, and any up to 3.12 would look for it for ever."""
+    assert subprocess.run([sys.executable, "-c", _TRACED], timeout=30, check=False).returncode == 0
 
 
 class _Pool:

@@ -10,8 +10,8 @@ in the thread, with the same restriction. A thread that has not ended 2 s later 
 and another takes its place; see :class:`~hardening.worker.places.Places` for when a worker gives up.
 
 Does not guarantee: that a task is over when its hard limit is: what a lost thread still does, it does, and a replay of
-its dead letter may run beside it. Nor that CPython 3.11 gets on under a tracer (a debugger, coverage) while a thread that
-was raised in is blocked: until that has seen it, each traced function is begun over and over.
+its dead letter may run beside it. Nor that CPython 3.11 gets on under a tracer (a debugger, coverage) while a thread
+that was raised in is blocked: until that has seen it, each traced function is begun over and over.
 
 Events: ``hardening.thread.lost``, ``.returned``.
 """

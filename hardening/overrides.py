@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hardening.core import telemetry
+from hardening.transport.stock import CLIENT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +53,8 @@ def conf_for(app: Celery, settings: Settings) -> dict[str, Any]:
         "socket_keepalive": True,
         "health_check_interval": 25,
     }
-    results = {f"redis_{name}": value for name, value in options.items() if name.startswith("socket_")}
+    results: dict[str, Any] = {f"redis_{name}": value for name, value in options.items() if name.startswith("socket_")}
+    results["redis_client_name"] = CLIENT_NAME  # who waits for results is no stock worker
     conf |= {name: value for name, value in results.items() if not is_set(app, name)}
     conf["broker_transport_options"] = {**options, **app.conf.broker_transport_options}
     if asking := app.conf.broker_transport_options.get("sentinel_kwargs"):  # redis-py then asks with nothing else

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tests.eventually import eventually
 
 if TYPE_CHECKING:
+    from hardening.core.embedded import EmbeddedRedis
     from tests.faults.rig import Rig
 
 
@@ -51,8 +52,9 @@ def test_workers_of_both_kinds_are_swapped_one_by_one_under_load(rig: Rig) -> No
         app.close()
 
 
-def test_what_a_stock_worker_left_unacked_comes_back_once_it_is_gone(rig: Rig) -> None:
-    """Seconds after the last stock worker died, not an hour."""
+def test_what_a_stock_worker_left_unacked_comes_back_once_it_is_gone(own_rig: tuple[Rig, EmbeddedRedis]) -> None:
+    """Seconds after the last stock worker died, not an hour. Nobody else may be on its Redis."""
+    rig, _ = own_rig
     keys = [f"k{number}" for number in range(8)]
     producer = rig.stock_producer()
     stock = rig.ready(rig.start("threads", 1, stock=True))

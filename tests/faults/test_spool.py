@@ -15,33 +15,20 @@ import pytest
 from celery import Celery
 
 from hardening import Receipt, harden
-from hardening.core.embedded import EmbeddedRedis
 from hardening.core.ledger import read_ledger
 from hardening.delivery.fallback import fallback_of
 from tests.eventually import eventually
-from tests.faults.rig import Rig
 from tests.forked import forked
 from tests.integration.spooling import publication, receipts
 from tests.undertaker import Undertaker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from hardening.core.embedded import EmbeddedRedis
     from hardening.delivery.publication import Publication
+    from tests.faults.rig import Rig
 
 _ROOT = Path(__file__).parents[2]
 AWAY = "redis://127.0.0.1:1/0"
-
-
-@pytest.fixture
-def own_rig(
-    binary: str, ledger_server: EmbeddedRedis, prefix: str, tmp_path: Path
-) -> Iterator[tuple[Rig, EmbeddedRedis]]:
-    """A rig whose broker may be killed, and forgets nothing that it has answered."""
-    with EmbeddedRedis(server=binary, port=0, directory=tmp_path / "aof", config={"appendfsync": "always"}) as broker:
-        rig = Rig(broker.broker_url, ledger_server.client(), ledger_server.url, prefix, tmp_path)
-        yield rig, broker
-        rig.stop()
 
 
 def sender(broker: str, prefix: str, name: str, count: int, pause_s: float = 0.0) -> subprocess.Popen[str]:

@@ -10,6 +10,7 @@ import pytest
 from hardening import harden
 from hardening.core.deployment import client_of
 from hardening.transport import SentinelTransport, Transport
+from hardening.transport.stock import CLIENT_NAME
 from tests.unit.making import make
 
 
@@ -96,3 +97,9 @@ def test_a_secure_broker_that_comes_second_is_verified_too(*, is_pooled: bool) -
     with app.pool.acquire() if is_pooled else app.connection_for_write() as connection:
         connection.maybe_switch_next()
         assert connection.ssl == {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+
+
+def test_who_waits_for_results_is_no_stock_worker() -> None:
+    """One that seems to be there would keep what others of its kind left behind from coming back."""
+    assert harden(make()).conf.redis_client_name == CLIENT_NAME
+    assert harden(make(redis_client_name="mine")).conf.redis_client_name == "mine"

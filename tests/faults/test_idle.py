@@ -40,7 +40,8 @@ def _watch(broker: EmbeddedRedis) -> Counter[str]:
     """What clients send in a few seconds, once the worker waits and sweeps; scripts by their names."""
     seen: Counter[str] = Counter()
     with broker.client(socket_timeout=10.0) as client, client.monitor() as monitor:
-        unseen, began_s = ["BRPOP", "recover", "recover"], 0.0  # the first sweep sends its script, too
+        # The first of each connects, and sends its script, too.
+        unseen, began_s = ["BRPOP", "recover", "recover", "keep", "keep", "XREAD"], 0.0
         while True:
             command: dict[str, Any] = monitor.next_command()
             name = _named(command["command"])

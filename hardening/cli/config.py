@@ -79,7 +79,8 @@ def _conf(app: Celery, settings: Settings) -> dict[str, dict[str, Any]]:
     names = conf_for(stock, settings)
     options = names.pop(_OPTIONS)
     shown = {
-        name: {"value": app.conf[name], "default": stock.conf[name]} for name in ("broker_transport", *sorted(names))
+        name: {"value": app.conf[name], "default": stock.conf.get(name)}
+        for name in ("broker_transport", *sorted(names))
     }
     for name in sorted(options):
         shown[f"{_OPTIONS}.{name}"] = {"value": app.conf[_OPTIONS].get(name), "default": None}

@@ -126,6 +126,12 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 @pytest.fixture(autouse=True)
+def no_current_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No app is current but one that the test itself makes so."""
+    monkeypatch.setattr("celery._state._tls.current_app", None)
+
+
+@pytest.fixture(autouse=True)
 def no_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables are laid out by what a test says, not by the terminal that runs it."""
     monkeypatch.delenv("COLUMNS", raising=False)

@@ -28,12 +28,6 @@ if TYPE_CHECKING:
     from hardening.core.embedded import EmbeddedRedis
 
 
-@pytest.fixture
-def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Flushes are the test's to make."""
-    monkeypatch.setattr("hardening.delivery.flusher.Flusher.start", lambda _: None)
-
-
 def add_of(app: Celery) -> Any:
     """A task of an app."""
 

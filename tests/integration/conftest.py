@@ -11,6 +11,7 @@ from dlq import DeadLetters
 from hardening.core.embedded import EmbeddedRedis
 from hardening.core.errors import EmbeddedRedisError
 from tests.conftest import SERVERS
+from tests.integration.adding import add_of
 from tests.integration.spooling import AWAY, app_for
 from tests.integration.stage import Stage
 from tests.undertaker import Undertaker
@@ -94,3 +95,15 @@ def make(environ: dict[str, str]) -> Iterator[Make]:
     yield make_one
     for redis in made:
         redis.stop()
+
+
+@pytest.fixture
+def shop(server: EmbeddedRedis, prefix: str) -> Celery:
+    """An app on the stage's queue."""
+    return app_for(server.broker_url, prefix)
+
+
+@pytest.fixture
+def add(shop: Celery) -> Any:
+    """A task."""
+    return add_of(shop)

@@ -17,6 +17,7 @@ from hardening.core.scripts import Script
 from hardening.delivery.fallback import fallback_of
 from hardening.delivery.flusher import Report
 from tests.faults.proxy import Proxy
+from tests.integration.adding import add_of
 from tests.integration.spooling import AWAY, app_for, receipts
 from tests.integration.stage import Stage, State
 
@@ -26,28 +27,6 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from hardening.core.embedded import EmbeddedRedis
-
-
-def add_of(app: Celery) -> Any:
-    """A task of an app."""
-
-    @app.task(name="add", shared=False)
-    def add(x: int, y: int = 0) -> int:
-        return x + y
-
-    return add
-
-
-@pytest.fixture
-def shop(server: EmbeddedRedis, prefix: str) -> Celery:
-    """An app on the stage's queue."""
-    return app_for(server.broker_url, prefix)
-
-
-@pytest.fixture
-def add(shop: Celery) -> Any:
-    """A task."""
-    return add_of(shop)
 
 
 def bodies(stage: Stage, list_key: str) -> list[Any]:

@@ -89,13 +89,18 @@ class Line:
 
         Any thread may ask; nothing is read.
         """
-        if self.waited_s < SILENCE_S:
-            return True
-        socket: Any = self._connection._sock
-        try:
-            return bool(select.select([socket], [], [], _PATIENCE_S)[0])
-        except (OSError, ValueError, TypeError):  # it has just been closed
-            return False
+        until_s = boot_clock_s() + _PATIENCE_S
+        while self.waited_s >= SILENCE_S:  # the loop may read the answer before this thread sees that it came
+            left_s = until_s - boot_clock_s()
+            socket: Any = self._connection._sock
+            try:
+                if select.select([socket], [], [], max(0.0, min(left_s, SILENCE_S)))[0]:
+                    return True
+            except (OSError, ValueError, TypeError):  # it has just been closed
+                return False
+            if left_s <= 0:
+                return False
+        return True
 
     @property
     def waited_s(self) -> float:

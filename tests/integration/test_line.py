@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -52,10 +53,28 @@ def test_a_line_is_heard_while_an_answer_waits_to_be_read(stage: Stage, proxy: P
     replies: list[int] = []
     with _line_through(proxy) as line:
         line.send(stage.scope.purge(stage.list_key(), 1), replies.append)
+        socket: Any = line._connection._sock
+        assert select.select([socket], [], [], 10)[0]
         eventually(lambda: line.waited_s > 3 * SILENCE_S)
         assert line.is_heard()
         line.drain()
         assert (replies, line.is_heard()) == ([0], True)
+
+
+def test_a_line_is_heard_though_another_thread_reads_the_answer_first(
+    stage: Stage, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks then finds nothing to read, for as long as it waits."""
+    with _line_through(proxy) as line:
+        line.send(stage.scope.purge(stage.list_key(), 1), lambda _: None)
+        eventually(lambda: line.waited_s > SILENCE_S)
+
+        def read_by_another(*_: object) -> tuple[list[Any], ...]:
+            line.drain()
+            return [], [], []
+
+        monkeypatch.setattr(select, "select", read_by_another)
+        assert line.is_heard()
 
 
 def test_a_line_that_stays_silent_is_not_heard(stage: Stage, proxy: Proxy) -> None:

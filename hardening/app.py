@@ -105,7 +105,6 @@ def _override(app: Celery, name: str, value: Any) -> None:
 def _validated(app: Celery) -> tuple[Settings, Table]:
     faults: list[str] = []
     settings = Settings.model_construct()
-    table = Table(settings)
     try:
         settings = Settings.load(app.conf, namespace=vars(app).get("namespace"))
         RetryPolicy(settings.dlq_retry)  # knows the reasons
@@ -113,12 +112,12 @@ def _validated(app: Celery) -> tuple[Settings, Table]:
     except ConfigError as error:
         faults += error.faults
     try:
-        table = Table(settings)  # reads its file
+        table: Table | None = Table(settings)  # reads its file
     except ConfigError as error:
-        faults += error.faults
+        table, faults = None, [*faults, *error.faults]
     faults += _broker_faults(app)
     faults += faults_in(app, settings)
-    if faults:
+    if table is None or faults:
         raise ConfigError(faults)
     for fault in dangers_in(app):
         warnings.warn(fault, HardeningWarning, stacklevel=3)

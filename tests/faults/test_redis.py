@@ -46,7 +46,7 @@ def test_a_full_redis_refuses_senders_and_goes_on_serving_workers(
     producer = rig.producer()
     rig.send(producer, "work", keys, 0.01)
     client = broker.client()
-    client.config_set("maxmemory", "1mb")
+    client.config_set("maxmemory", "1")
     with pytest.raises(PublishFailed, match="OutOfMemory"):
         supervised_send("tests.faults.tasks.work", ("late",), app=producer)
     with pytest.raises(OutOfMemoryError):

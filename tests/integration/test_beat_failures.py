@@ -14,23 +14,10 @@ from dlq import DeadLetters, Reason
 from hardening.core import telemetry
 from hardening.core.scripts import beating
 from hardening.core.scripts.beating import Due, Slot
-from tests.integration.scheduling import HOUR_MS, Scheduling
+from tests.integration.scheduling import HOUR_MS, Scheduling, named
 
 if TYPE_CHECKING:
     from celery import Celery
-
-
-@pytest.fixture
-def scheduling(app: Celery, unhurried: None) -> Scheduling:  # noqa: ARG001 - it is a condition
-    """An hourly entry."""
-    scheduling = Scheduling(app)
-    scheduling.declare(hourly={"task": "shop.report", "schedule": 3600.0, "args": (1,), "kwargs": {"a": 2}})
-    return scheduling
-
-
-def named(events_: list[telemetry.Event], kind: type[Any]) -> list[Any]:
-    """Those of one kind."""
-    return [event for event in events_ if isinstance(event, kind)]
 
 
 def test_a_bad_entry_is_quarantined_and_the_rest_runs_on(scheduling: Scheduling) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery.schedules import crontab
@@ -11,23 +10,7 @@ from celery.schedules import crontab
 from beat_schedules import events
 from hardening.core import telemetry
 from hardening.core.scripts.beating import Due, Sent, Slot
-from tests.integration.scheduling import HOUR_MS, Scheduling
-
-if TYPE_CHECKING:
-    from celery import Celery
-
-
-@pytest.fixture
-def scheduling(app: Celery, unhurried: None) -> Scheduling:  # noqa: ARG001 - it is a condition
-    """An hourly entry."""
-    scheduling = Scheduling(app)
-    scheduling.declare(hourly={"task": "shop.report", "schedule": 3600.0, "args": (1,), "kwargs": {"a": 2}})
-    return scheduling
-
-
-def named(events_: list[telemetry.Event], kind: type[Any]) -> list[Any]:
-    """Those of one kind."""
-    return [event for event in events_ if isinstance(event, kind)]
+from tests.integration.scheduling import HOUR_MS, Scheduling, named
 
 
 def test_one_leads_and_the_others_stand_by(scheduling: Scheduling) -> None:

@@ -100,7 +100,7 @@ def test_redis_may_be_full(own_server: EmbeddedRedis) -> None:
     app = make(own_server.broker_url)
     harden(app)
     with own_server.client() as client:
-        client.config_set("maxmemory", "1mb")
+        client.config_set("maxmemory", "1")  # byte: an idle server of little use so far has less than 1 MB
         set_timeout("a", 9, for_all=True, app=app)
         assert client.hgetall(Keys().timeouts) == {b"a": b"9"}
         assert unset_timeout("a", for_all=True, app=app)

@@ -57,10 +57,14 @@ def test_what_a_stock_worker_left_unacked_comes_back_once_it_is_gone(own_rig: tu
     rig, _ = own_rig
     keys = [f"k{number}" for number in range(8)]
     producer = rig.stock_producer()
-    stock = rig.ready(rig.start("threads", 1, stock=True))
+    stock, ours = rig.start("threads", 1, stock=True), rig.start("threads", 2)
+    rig.ready(stock)
+    rig.ready(ours)
+    ours.send(signal.SIGSTOP)  # until the other has some
     rig.send(producer, "work", keys, 0.5)
     eventually(lambda: rig.read().unacked >= 3, 10)
-    rig.ready(rig.start("threads", 2))
+    ours.send(signal.SIGCONT)
+    eventually(lambda: rig.read().came_in >= 1 and rig.read().stock == 0, 10)  # or it would lose what it is just taking
     assert rig.read().unacked >= 1
     rig.kill(stock)
     rig.await_done(keys, 30)

@@ -147,12 +147,12 @@ def test_at_least_one_fails_when_there_is_none(shop: Celery, server: EmbeddedRed
 
 @pytest.mark.parametrize("strategy", ["best_effort", "at_least_one"])
 def test_a_thousand_recipients_share_one_deadline(shop: Celery, stage: Stage, strategy: Any) -> None:
-    """It does not add up."""
+    """It does not add up: that would be 2,000 s."""
     many = [f"q{number}" for number in range(1000)]
     send(shop, stage, "warm", confirm="acked", timeout=0.1)
     began_s = boot_clock_s()
     result = send(shop, stage, *many, strategy=strategy, confirm="acked", timeout=2.0, on_error="ignore")
-    assert 1.9 < boot_clock_s() - began_s < 3.5
+    assert 1.9 < boot_clock_s() - began_s < 30
     assert {one.status for one in result} == {"late"}
 
 

@@ -13,6 +13,7 @@ from hardening.core.scripts import (
     calls,
     cancelling,
     keeping,
+    mailing,
     monitoring,
     timeouts,
 )
@@ -45,6 +46,7 @@ CALLS: dict[str, Call] = {
     "demonitor": monitoring.demonitor(KEYS, []),
     "discard": calls.discard(KEYS, []),
     "flush": SCOPE.flush("s", "list", "q", b"raw", receipt={}),
+    "found_mailbox": mailing.found(KEYS, "a", 1),
     "groups": calls.groups(KEYS),
     "hold": beating.hold(KEYS, "e", paused=True),
     "keep": keeping.keep(KEYS, "k", 1),
@@ -97,6 +99,7 @@ UNSIGNED = {
     "declare",
     "demonitor",
     "discard",
+    "found_mailbox",
     "groups",
     "hold",
     "keep",
@@ -127,6 +130,7 @@ UNSIGNED = {
 }
 #: What the names in headers stand for.
 NAMES = {
+    "agents": KEYS.agents,
     "beat_bell": KEYS.beat_bell,
     "beat_due": KEYS.beat_due,
     "beat_entry": KEYS.beat_entry("e"),
@@ -156,6 +160,7 @@ NAMES = {
     "inflight": KEYS.inflight("c"),
     "leases": KEYS.leases,
     "list": "list",
+    "mailbox": KEYS.mailbox("agent.a"),
     "members": KEYS.members,
     "monitor_bell": KEYS.monitor_bell("o"),
     "monitor_downs": KEYS.monitor_downs("o"),

@@ -82,9 +82,8 @@ class House:
 
     def turns(self) -> list[tuple[str, int, str]]:
         """What happened, in order."""
-        lines = [
-            line.decode().split() for line in self.rig.ledger.lrange(f"{self.rig.prefix}:turns:{self.queue}", 0, -1)
-        ]  # type: ignore[union-attr]
+        stored: Any = self.rig.ledger.lrange(f"{self.rig.prefix}:turns:{self.queue}", 0, -1)
+        lines = [line.decode().split() for line in stored]
         return [(what, int(number), who) for what, number, who in lines]
 
     def began(self) -> int:

@@ -65,6 +65,12 @@ is why this library needs one Redis and not a Redis Cluster, as Celery itself do
     {p}:beat:owner:{owner}          string   lives as long as the owner of periodic messages does
     {p}:beat:bell                   list     wakes the beat that leads, at most one token
     {p}:beat:vacancy                list     wakes one that stands by, at most one token
+    {p}:mailbox:{queue}             hash     makes a queue a mailbox: its holder, fence, bound; whether it is halted
+    {p}:mailbox:{queue}:room        list     wakes one who waits for room in a mailbox, at most one token
+    {p}:agents                      set      names of agents
+    {p}:agent:{agent}               hash     the state of an agent, its version, the last message applied
+    {p}:agent:{agent}:restarts      zset     restart of an agent -> when, ms
+    {p}:reply:{ask}                 list     the answer to one who asked, for a while
     ==============================  =======  ==================================================
 """
 
@@ -72,7 +78,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hardening.core.beat_keys import BeatKeys
+from hardening.core.agent_keys import AgentKeys
 
 __all__ = ["PRIORITY_SEPARATOR", "PRIORITY_STEPS", "UNACKED", "UNACKED_INDEX", "Keys", "list_of", "queue_of"]
 
@@ -97,7 +103,7 @@ def queue_of(list_key: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Keys(BeatKeys):
+class Keys(AgentKeys):
     """All keys of one deployment.
 
     Args:

@@ -69,6 +69,12 @@ ALL = {
     "{p}:beat:owner:{owner}": Keys("p").beat_owner("o"),
     "{p}:beat:bell": Keys("p").beat_bell,
     "{p}:beat:vacancy": Keys("p").beat_vacancy,
+    "{p}:mailbox:{queue}": Keys("p").mailbox("q"),
+    "{p}:mailbox:{queue}:room": Keys("p").mailbox_room("q"),
+    "{p}:agents": Keys("p").agents,
+    "{p}:agent:{agent}": Keys("p").agent("a"),
+    "{p}:agent:{agent}:restarts": Keys("p").restarts("a"),
+    "{p}:reply:{ask}": Keys("p").reply("k"),
 }
 
 
@@ -88,6 +94,8 @@ def test_keys_are_named_as_documented() -> None:
         "owner": "o",
         "target": "t",
         "entry": "e",
+        "agent": "a",
+        "ask": "k",
     }
     assert [name.format_map(values) for name in ALL] == list(ALL.values())
 

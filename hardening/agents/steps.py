@@ -43,7 +43,7 @@ def mailbox_step(hosted: Mapping[str, type[Agent]]) -> type[bootsteps.StartStopS
                 if cls is None:
                     continue
                 try:
-                    found(settings_of(app).keys, cls.name, cls.mailbox.bound).run(client_of(app))
+                    found(settings_of(app).keys, cls.name, cls.mailbox.bound, cls.mailbox.when_full).run(client_of(app))
                 except OutOfMemoryError as error:
                     logger.warning("%s is no mailbox yet, Redis is full: %s", queue, error)
 

@@ -17,6 +17,7 @@
     │   ├── PublishFailed      Redis did not take the message
     │   ├── NotReplicated      too few replicas had the message in time
     │   ├── ConfirmTimeout     the awaited state did not come in time
+    │   ├── MailboxFull        the mailbox of an agent has no room for the message
     │   ├── MessageDied        the message is in the dead-letter queue
     │   ├── RecipientRefused   one recipient of a broadcast cannot have its message
     │   ├── CancelFailed       nobody knows whether the message was cancelled
@@ -55,6 +56,7 @@ from hardening.core.delivery_errors import (
     CancelFailed,
     ConfirmTimeout,
     DeliveryError,
+    MailboxFull,
     MessageDied,
     NotReplicated,
     PublishFailed,
@@ -83,6 +85,7 @@ __all__ = [
     "FileRefused",
     "HardeningError",
     "HardeningWarning",
+    "MailboxFull",
     "MessageDied",
     "NotReplicated",
     "PublishFailed",

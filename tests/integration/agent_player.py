@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from celery.exceptions import Reject
 
-from hardening.agents.hosting import hosted
 from hardening.agents.running import Message, run
+from hardening.agents.table import hosted
 from hardening.core import payload as payloads
 from hardening.core import raw as raw_message
 from hardening.core.agent_keys import mailbox_queue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hardening.agents.agent import Agent
+from hardening.agents.actor import Agent
 from hardening.agents.names import addressed, checked_name
 from hardening.agents.steps import mailbox_step
 from hardening.agents.table import table_of

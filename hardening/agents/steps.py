@@ -17,7 +17,7 @@ from hardening.core.scripts.mailing import found
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hardening.agents.agent import Agent
+    from hardening.agents.actor import Agent
 
 __all__ = ["mailbox_step"]
 

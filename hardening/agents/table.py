@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-    from hardening.agents.agent import Agent
+    from hardening.agents.actor import Agent
 
 __all__ = ["hosted", "table_of"]
 

@@ -99,7 +99,9 @@ def test_a_mailbox_whose_holder_is_idle_is_anybodys_to_listen_to_only_if_that_is
     publish(room, "a")
     room.take("w")
     room.ack("w", "a")
-    assert room.take("v").others == {room.list_key()}
+    room.publish("x", queue="x")
+    assert room.take("v", 1, room.list_key(), room.list_key("x")).others == {room.list_key()}
+    assert ("wanted_ms" in room.box(), room.is_rung()) == (False, False)
     room.run(calls.leave(room.keys, "w"))
     assert room.take("v").others == frozenset()
 
@@ -113,8 +115,10 @@ def test_what_an_idle_holder_does_not_come_for_is_rung_for_and_then_anybodys(roo
     assert names(room.take("v")) == []
     assert room.is_rung()
     assert abs(int(room.box()["wanted_ms"]) - room.now_ms()) < 60_000
-    room.set(wanted_ms=room.now_ms() - 500)
+    since_ms = room.now_ms() - 500
+    room.set(wanted_ms=since_ms)
     assert names(room.take("v")) == []
+    assert room.box()["wanted_ms"] == str(since_ms)
     room.set(wanted_ms=room.now_ms() - 1000)
     taken = room.take("v")
     assert (names(taken), taken.others) == (["b"], frozenset())

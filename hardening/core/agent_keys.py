@@ -38,6 +38,10 @@ class AgentKeys(BeatKeys):
         """The state of an agent."""
         return f"{self.prefix}:agent:{name}"
 
+    def journal(self, name: str) -> str:
+        """What an agent did since its state was last written."""
+        return f"{self.prefix}:agent:{name}:journal"
+
     def restarts(self, name: str) -> str:
         """When an agent was restarted."""
         return f"{self.prefix}:agent:{name}:restarts"

@@ -24,6 +24,7 @@
     │   ├── ResultUnavailable  the result of the task is nowhere to be had
     │   ├── ResultTimeout      the result did not come in time
     │   └── ReceiptNotFound    no such receipt, or it has expired
+    ├── AgentError             something about agents, see hardening.agents.errors
     ├── BoundaryError          something behind a boundary failed, see hardening.boundaries.errors
     ├── TimeoutFailure         something about time: its branch is in hardening.timeouts.errors
     └── DeadLetterError        something about the dead-letter queue

@@ -69,6 +69,7 @@ is why this library needs one Redis and not a Redis Cluster, as Celery itself do
     {p}:mailbox:{queue}:room        list     wakes one who waits for room in a mailbox, at most one token
     {p}:agents                      set      names of agents
     {p}:agent:{agent}               hash     the state of an agent, its version, the last message applied
+    {p}:agent:{agent}:journal       list     what an agent did since its state was last written whole
     {p}:agent:{agent}:restarts      zset     restart of an agent -> when, ms
     {p}:reply:{ask}                 list     the answer to one who asked, for a while
     ==============================  =======  ==================================================

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from hardening.delivery.outgoing import AnyTask
     from hardening.delivery.receipt import Receipt
 
-__all__ = ["atell_mailbox", "tell_mailbox"]
+__all__ = ["atell_mailbox", "tell_mailbox", "tell_of"]
 
 logger = logging.getLogger("hardening.delivery")
 
@@ -155,7 +155,7 @@ class _MailboxProducer(ReceiptProducer):
             waited_s = boot_clock_s() - self._since_s
             told = self.attempts.run(self.fields["task"], self._publish)
         self.first = told.first
-        self._tell_of(told)
+        tell_of(self._agent, told)
 
     def _publish(self, client: Redis) -> Told:
         to = self.resolved(client)
@@ -174,13 +174,15 @@ class _MailboxProducer(ReceiptProducer):
         with suppress(*TRANSIENT):
             client_of(self.app).blpop([room], timeout=max(0.01, min(left_s, _LOOK_S)))
 
-    def _tell_of(self, told: Told) -> None:
-        for one in told.buried:
-            telemetry.emit(
-                telemetry.MessageBuried(
-                    message=raw_message.message_id(one.raw), task=Entry(one.entry, {b"raw": one.raw}).task,
-                    queue=queue_of(one.list_key), reason=Reason.MAILBOX_FULL, entry=one.entry, raw=one.raw,
-                )
-            )  # fmt: skip
-        if told.is_news:
-            telemetry.emit(MailboxFilled(agent=self._agent, waiting=told.waiting, bound=told.bound))
+
+def tell_of(agent: str, told: Told) -> None:
+    """Tells of what had no room in a mailbox, and of one that fills."""
+    for one in told.buried:
+        telemetry.emit(
+            telemetry.MessageBuried(
+                message=raw_message.message_id(one.raw), task=Entry(one.entry, {b"raw": one.raw}).task,
+                queue=queue_of(one.list_key), reason=Reason.MAILBOX_FULL, entry=one.entry, raw=one.raw,
+            )
+        )  # fmt: skip
+    if told.is_news:
+        telemetry.emit(MailboxFilled(agent=agent, waiting=told.waiting, bound=told.bound))

@@ -7,6 +7,7 @@ from hardening.core.scripts import (
     Call,
     Death,
     Scope,
+    agenting,
     beating,
     breaking,
     broadcasting,
@@ -24,11 +25,17 @@ __all__ = ["CALLS", "KEYS", "NAMES", "SCOPE", "UNSIGNED"]
 KEYS = Keys("p")
 SCOPE = Scope(KEYS, 60_000, "worker")
 RATES = breaking.Rates(0.5, 2.0, 20, 10_000, 30_000, 3)
+TURN = agenting.Turn("a", "c", 1, "m")
 SLOT = Slot("1 b", "e", "1", "1", 1, 2)
 
 #: One call of every script, with as little of what may be repeated as it can be called with.
 CALLS: dict[str, Call] = {
     "ack": SCOPE.ack("c", []),
+    "agent_commit": agenting.commit(SCOPE, TURN, "m", agenting.Change("none"), reply_ttl_ms=1),
+    "agent_failed": agenting.failed(
+        SCOPE, TURN, agenting.Rule("stop", 1, 1, 1, 1), agenting.Failing("w"), reply_ttl_ms=1
+    ),
+    "agent_open": agenting.open_agent(KEYS, TURN),
     "ack_late": SCOPE.ack_late("list", b"raw"),
     "broadcast": broadcasting.broadcast(SCOPE, [], due_ms=0, task="t", guarantee="g", all_or_none=True),
     "breaker_probe": breaking.probe(KEYS, "b", "w", RATES, "t"),
@@ -91,6 +98,7 @@ CALLS: dict[str, Call] = {
 }
 #: What touches no message, or is told so in another way.
 UNSIGNED = {
+    "agent_open",
     "breaker_probe",
     "breaker_report",
     "breaker_set",
@@ -133,6 +141,7 @@ UNSIGNED = {
 }
 #: What the names in headers stand for.
 NAMES = {
+    "agent": KEYS.agent("a"),
     "agents": KEYS.agents,
     "beat_bell": KEYS.beat_bell,
     "beat_due": KEYS.beat_due,
@@ -162,6 +171,7 @@ NAMES = {
     "dlq_turn": KEYS.dlq_turn,
     "flushing": KEYS.flushing("s"),
     "inflight": KEYS.inflight("c"),
+    "journal": KEYS.journal("a"),
     "leases": KEYS.leases,
     "list": "list",
     "mailbox": KEYS.mailbox("agent.a"),
@@ -182,6 +192,7 @@ NAMES = {
     "nodes": KEYS.nodes,
     "owners": KEYS.owners,
     "queues": KEYS.queues,
+    "restarts": KEYS.restarts("a"),
     "scheduled": KEYS.scheduled,
     "scheduled_messages": KEYS.scheduled_messages,
     "seq": KEYS.seq,

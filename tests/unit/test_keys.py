@@ -73,6 +73,7 @@ ALL = {
     "{p}:mailbox:{queue}:room": Keys("p").mailbox_room("q"),
     "{p}:agents": Keys("p").agents,
     "{p}:agent:{agent}": Keys("p").agent("a"),
+    "{p}:agent:{agent}:journal": Keys("p").journal("a"),
     "{p}:agent:{agent}:restarts": Keys("p").restarts("a"),
     "{p}:reply:{ask}": Keys("p").reply("k"),
 }

@@ -12,6 +12,7 @@ from hardening.core.scripts import (
     broadcasting,
     calls,
     cancelling,
+    coordinating,
     keeping,
     monitoring,
     timeouts,
@@ -23,6 +24,7 @@ __all__ = ["CALLS", "KEYS", "NAMES", "SCOPE", "UNSIGNED"]
 KEYS = Keys("p")
 SCOPE = Scope(KEYS, 60_000, "worker")
 RATES = breaking.Rates(0.5, 2.0, 20, 10_000, 30_000, 3)
+CLAIM = coordinating.Claim("l", "g", 1)
 SLOT = Slot("1 b", "e", "1", "1", 1, 2)
 
 #: One call of every script, with as little of what may be repeated as it can be called with.
@@ -44,6 +46,12 @@ CALLS: dict[str, Call] = {
     "detach": SCOPE.detach(1),
     "demonitor": monitoring.demonitor(KEYS, []),
     "discard": calls.discard(KEYS, []),
+    "elect": coordinating.elect(KEYS, "e", "c", 1),
+    "give_back": coordinating.give_back(KEYS, CLAIM),
+    "grant": coordinating.grant(KEYS, CLAIM, patience_ms=1, permits=1),
+    "meet": coordinating.meet(KEYS, "b", "p", 2, generation=None, lease_ms=1, keep_ms=1),
+    "renew_grants": coordinating.renew_grants(KEYS, []),
+    "resign_lead": coordinating.resign_lead(KEYS, "e", "1 c"),
     "flush": SCOPE.flush("s", "list", "q", b"raw", receipt={}),
     "groups": calls.groups(KEYS),
     "hold": beating.hold(KEYS, "e", paused=True),
@@ -97,11 +105,15 @@ UNSIGNED = {
     "declare",
     "demonitor",
     "discard",
+    "elect",
+    "give_back",
+    "grant",
     "groups",
     "hold",
     "keep",
     "lead",
     "leave",
+    "meet",
     "monitor",
     "monitor_down",
     "monitor_find",
@@ -117,7 +129,9 @@ UNSIGNED = {
     "readmit",
     "recover",
     "renew",
+    "renew_grants",
     "resign",
+    "resign_lead",
     "restore_stock",
     "thin",
     "trim",
@@ -136,6 +150,7 @@ NAMES = {
     "beat_names": KEYS.beat_names,
     "beat_ticks": KEYS.beat_ticks,
     "beat_vacancy": KEYS.beat_vacancy,
+    "barrier": KEYS.barrier("b"),
     "breaker": KEYS.breaker("b"),
     "breaker_probes": KEYS.breaker_probes("b"),
     "breakers": KEYS.breakers,
@@ -152,7 +167,12 @@ NAMES = {
     "dlq_queues": KEYS.dlq_queues,
     "dlq_retry": KEYS.dlq_retry,
     "dlq_turn": KEYS.dlq_turn,
+    "election": KEYS.election("e"),
+    "fence": KEYS.fence,
     "flushing": KEYS.flushing("s"),
+    "grant_bell": KEYS.grant_bell("g"),
+    "granted": KEYS.granted("l"),
+    "grants": KEYS.grants("l"),
     "inflight": KEYS.inflight("c"),
     "leases": KEYS.leases,
     "list": "list",
@@ -181,4 +201,7 @@ NAMES = {
     "timeouts": KEYS.timeouts,
     "unacked": "unacked",
     "unacked_index": "unacked_index",
+    "vacancy": KEYS.vacancy("e"),
+    "waiters": KEYS.waiters("l"),
+    "waiting": KEYS.waiting("l"),
 }

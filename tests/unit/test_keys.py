@@ -69,6 +69,17 @@ ALL = {
     "{p}:beat:owner:{owner}": Keys("p").beat_owner("o"),
     "{p}:beat:bell": Keys("p").beat_bell,
     "{p}:beat:vacancy": Keys("p").beat_vacancy,
+    "{p}:fence": Keys("p").fence,
+    "{p}:election:{election}": Keys("p").election("e"),
+    "{p}:vacancy:{election}": Keys("p").vacancy("e"),
+    "{p}:barrier:at:{barrier}": Keys("p").barrier("b"),
+    "{p}:barrier:parties:{n}:{b}": Keys("p").barrier_parties(1, "b"),
+    "{p}:barrier:over:{n}:{b}": Keys("p").barrier_over(1, "b"),
+    "{p}:granted:{lot}": Keys("p").granted("l"),
+    "{p}:grants:{lot}": Keys("p").grants("l"),
+    "{p}:waiters:{lot}": Keys("p").waiters("l"),
+    "{p}:waiting:{lot}": Keys("p").waiting("l"),
+    "{p}:grant:bell:{grant}": Keys("p").grant_bell("g"),
 }
 
 
@@ -88,6 +99,12 @@ def test_keys_are_named_as_documented() -> None:
         "owner": "o",
         "target": "t",
         "entry": "e",
+        "election": "e",
+        "barrier": "b",
+        "n": 1,
+        "b": "b",
+        "lot": "l",
+        "grant": "g",
     }
     assert [name.format_map(values) for name in ALL] == list(ALL.values())
 

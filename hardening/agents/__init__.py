@@ -1,0 +1,1 @@
+"""Agents: named actors with a mailbox, hosted by workers."""

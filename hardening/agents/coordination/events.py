@@ -1,0 +1,86 @@
+"""What happens where processes act together, as events; see :mod:`hardening.core.telemetry`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hardening.core.telemetry import Event
+
+__all__ = [
+    "BarrierBroke", "GrantTakenAway", "GrantsNotRenewed", "LeadGained", "LeadGone", "LeadNotAsked", "LeadTellFailed",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeadGained(Event):
+    """A candidate of this process leads."""
+
+    name = "hardening.lead.gained"
+    election: str  #: its name
+    candidate: str  #: who leads now
+    fence: int  #: the number of this lead; higher than that of any before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeadGone(Event):
+    """A candidate of this process leads no more."""
+
+    name = "hardening.lead.lost"
+    election: str  #: its name
+    candidate: str  #: who led
+    fence: int  #: the number of the lead that is over
+    why: str  #: ``resigned``, ``expired`` (by its own clock) or ``taken`` (another leads)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeadNotAsked(Event):
+    """A candidate could not ask Redis; it tries again."""
+
+    name = "hardening.lead.not_asked"
+    is_alarming = True
+    election: str  #: its name
+    candidate: str  #: who asked
+    error: str  #: what Redis, or the way to it, answered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeadTellFailed(Event):
+    """What was to be called when a lead was gained or lost has raised."""
+
+    name = "hardening.lead.tell_failed"
+    is_alarming = True
+    election: str  #: its name
+    error: str  #: what was raised
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BarrierBroke(Event):
+    """A barrier at which this process waited is broken."""
+
+    name = "hardening.barrier.broken"
+    is_alarming = True
+    barrier: str  #: its name
+    generation: int  #: which meeting
+    came: int  #: how many had come
+    parties: int  #: how many were to come
+    why: str  #: as in ``BarrierBroken``
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantTakenAway(Event):
+    """A permit or a resource that this process held is not its any more: its lease had run out."""
+
+    name = "hardening.grant.lost"
+    is_alarming = True
+    lot: str  #: of which semaphore or pool
+    fence: int  #: the number of the grant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantsNotRenewed(Event):
+    """Leases of permits or resources could not be renewed; it is tried again until they run out."""
+
+    name = "hardening.grant.renew_failed"
+    is_alarming = True
+    grants: int  #: how many
+    error: str  #: what Redis, or the way to it, answered

@@ -109,7 +109,7 @@ def test_who_leads_next_has_a_higher_number(desk: Desk) -> None:
     assert not desk.client.exists(desk.keys.vacancy("e"))
     assert eventually(lambda: desk.elect("a").fence) == 3
     assert desk.resign("2 b") == 0
-    assert desk.elect("b").token == "3 a"
+    assert desk.elect("b")[:1] == ("3 a",)
 
 
 def test_a_lead_without_an_end_is_not_taken_for_ones_own(desk: Desk) -> None:

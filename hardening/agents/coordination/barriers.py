@@ -14,7 +14,7 @@ Does not guarantee: that a party which hears of the release still runs when anot
 over a minute after the others were released hears that its barrier is broken (``forgotten``), as does one that cannot
 reach Redis from then until its own timeout (``unreachable``).
 
-Events: ``hardening.barrier.broken``.
+Events: ``hardening.barrier.failed``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from celery._state import get_current_app
 from redis.exceptions import RedisError
 
 from hardening.agents.coordination.errors import BarrierBroken, BarrierMismatch
-from hardening.agents.coordination.events import BarrierBroke
+from hardening.agents.coordination.events import BarrierFailed
 from hardening.agents.coordination.names import checked_name, checked_s, new_identity
 from hardening.core import telemetry
 from hardening.core.deployment import client_of, settings_of
@@ -167,7 +167,7 @@ class Barrier:
 
     def _broke(self, met: Met) -> None:
         telemetry.emit(
-            BarrierBroke(
+            BarrierFailed(
                 barrier=self.name, generation=met.generation, came=met.came, parties=self.parties, why=met.outcome
             )
         )

@@ -17,7 +17,7 @@ append-only file, is a lease and the last fence number together. Nor are leads h
 The lease is that of the beats (:mod:`beat_schedules.leader`), and fencing is Martin Kleppmann's ("How to do distributed
 locking", 2016).
 
-Events: ``hardening.lead.gained``, ``.lost``, ``.not_asked``, ``.tell_failed``.
+Events: ``hardening.lead.gained``, ``.ended``, ``.not_asked``, ``.tell_failed``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from celery._state import get_current_app
 from redis.exceptions import RedisError
 
 from hardening.agents.coordination.errors import LeadLost
-from hardening.agents.coordination.events import LeadGained, LeadGone, LeadNotAsked, LeadTellFailed
+from hardening.agents.coordination.events import LeadEnded, LeadGained, LeadNotAsked, LeadTellFailed
 from hardening.agents.coordination.names import checked_name, checked_s, new_identity
 from hardening.core import telemetry
 from hardening.core.deployment import client_of, settings_of
@@ -269,7 +269,7 @@ class Election:
         if before.fence == lead.fence:
             return
         if before.fence:
-            telemetry.emit(LeadGone(election=self.name, candidate=self.candidate, fence=before.fence, why=why))
+            telemetry.emit(LeadEnded(election=self.name, candidate=self.candidate, fence=before.fence, why=why))
             if self._on_lost is not None:
                 self._calls.put((self._on_lost, before.fence))
         if lead.fence:

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from hardening.core.telemetry import Event
 
 __all__ = [
-    "BarrierBroke", "GrantTakenAway", "GrantsNotRenewed", "LeadGained", "LeadGone", "LeadNotAsked", "LeadTellFailed",
+    "BarrierFailed",
+    "GrantReaped",
+    "GrantsNotRenewed",
+    "LeadEnded",
+    "LeadGained",
+    "LeadNotAsked",
+    "LeadTellFailed",
 ]  # fmt: skip
 
 
@@ -22,10 +28,10 @@ class LeadGained(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeadGone(Event):
+class LeadEnded(Event):
     """A candidate of this process leads no more."""
 
-    name = "hardening.lead.lost"
+    name = "hardening.lead.ended"
     election: str  #: its name
     candidate: str  #: who led
     fence: int  #: the number of the lead that is over
@@ -54,10 +60,10 @@ class LeadTellFailed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BarrierBroke(Event):
+class BarrierFailed(Event):
     """A barrier at which this process waited is broken."""
 
-    name = "hardening.barrier.broken"
+    name = "hardening.barrier.failed"
     is_alarming = True
     barrier: str  #: its name
     generation: int  #: which meeting
@@ -67,10 +73,10 @@ class BarrierBroke(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GrantTakenAway(Event):
+class GrantReaped(Event):
     """A permit or a resource that this process held is not its any more: its lease had run out."""
 
-    name = "hardening.grant.lost"
+    name = "hardening.grant.reaped"
     is_alarming = True
     lot: str  #: of which semaphore or pool
     fence: int  #: the number of the grant

@@ -3,7 +3,7 @@
 It starts with the first lease and sleeps without a timeout while there is none. A forked child begins anew: what its
 parent holds is the parent's.
 
-Events: ``hardening.grant.lost``, ``.renew_failed``.
+Events: ``hardening.grant.reaped``, ``.renew_failed``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
-from hardening.agents.coordination.events import GrantsNotRenewed, GrantTakenAway
+from hardening.agents.coordination.events import GrantReaped, GrantsNotRenewed
 from hardening.core import telemetry
 from hardening.core.deployment import client_of, settings_of
 from hardening.core.membership import boot_clock_s
@@ -102,7 +102,7 @@ class Keeper:
                 return
             del self._held[lease.claim.grant]
             lease.lost()
-        telemetry.emit(GrantTakenAway(lot=lease.claim.lot, fence=lease.fence))
+        telemetry.emit(GrantReaped(lot=lease.claim.lot, fence=lease.fence))
 
     def _client(self, ttl_s: float) -> Any:
         return client_of(self._app, patience_s=ttl_s / 3)

@@ -14,7 +14,7 @@ Does not guarantee: that what a holder has begun stops when its lease is lost; f
 
 Does not know: what another process believes the number of permits to be. Each is judged by what it says itself.
 
-Events: ``hardening.grant.lost``, ``.renew_failed``.
+Events: ``hardening.grant.reaped``, ``.renew_failed``.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ def meet(
 
 def grant(keys: Keys, claim: Claim, *, patience_ms: int, permits: int, resources: Sequence[str] = ()) -> Call:
     """Asks for a permit or a resource. Reply: see :class:`Granted`."""
-    args = (keys.prefix, claim.grant, claim.ttl_ms, patience_ms, permits, *resources)
+    args: tuple[str | int, ...] = (keys.prefix, claim.grant, claim.ttl_ms, patience_ms, permits, *resources)
     return Call(_GRANT, (*_line(keys, claim.lot), keys.fence), args)
 
 

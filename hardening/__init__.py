@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hardening.agents import Agent, AgentState, agent, handles, host
     from hardening.app import harden
     from hardening.breaker import Breaker, CircuitOpen
     from hardening.context import breadcrumb, error_context
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Agent",
+    "AgentState",
     "Breaker",
     "BroadcastResult",
     "CallTimeout",
@@ -67,6 +70,7 @@ __all__ = [
     "Receipt",
     "Target",
     "ademonitor",
+    "agent",
     "amonitor",
     "amonitoring",
     "asupervised_send",
@@ -77,7 +81,9 @@ __all__ = [
     "demonitor",
     "error_context",
     "find_leaks",
+    "handles",
     "harden",
+    "host",
     "list_monitors",
     "monitor",
     "monitoring",
@@ -91,6 +97,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Agent": "hardening.agents",
+    "AgentState": "hardening.agents",
     "Breaker": "hardening.breaker",
     "BroadcastResult": "hardening.delivery",
     "CallTimeout": "hardening.timeouts",
@@ -104,6 +112,7 @@ _HOMES = {
     "Receipt": "hardening.delivery",
     "Target": "hardening.monitors",
     "ademonitor": "hardening.monitors",
+    "agent": "hardening.agents",
     "amonitor": "hardening.monitors",
     "amonitoring": "hardening.monitors",
     "asupervised_send": "hardening.delivery",
@@ -114,7 +123,9 @@ _HOMES = {
     "demonitor": "hardening.monitors",
     "error_context": "hardening.context",
     "find_leaks": "hardening.monitors",
+    "handles": "hardening.agents",
     "harden": "hardening.app",
+    "host": "hardening.agents",
     "list_monitors": "hardening.monitors",
     "monitor": "hardening.monitors",
     "monitoring": "hardening.monitors",

@@ -1,1 +1,41 @@
-"""Agents: named actors with a mailbox, hosted by workers."""
+"""Agents: named actors with a mailbox, a state and a supervisor, hosted by Celery workers."""
+
+from __future__ import annotations
+
+from hardening.agents.agent import Agent
+from hardening.agents.errors import (
+    AgentError,
+    AgentHalted,
+    AgentUnknown,
+    AskFailed,
+    AskTimeout,
+    HandlerUnknown,
+    MailboxFull,
+    StateRefused,
+)
+from hardening.agents.handlers import handles
+from hardening.agents.hosting import host, hosted
+from hardening.agents.mailbox import Mailbox
+from hardening.agents.ref import AgentRef, agent
+from hardening.agents.state import AgentState
+from hardening.agents.supervisor import Supervisor
+
+__all__ = [
+    "Agent",
+    "AgentError",
+    "AgentHalted",
+    "AgentRef",
+    "AgentState",
+    "AgentUnknown",
+    "AskFailed",
+    "AskTimeout",
+    "HandlerUnknown",
+    "Mailbox",
+    "MailboxFull",
+    "StateRefused",
+    "Supervisor",
+    "agent",
+    "handles",
+    "host",
+    "hosted",
+]

@@ -76,6 +76,13 @@ is why this library needs one Redis and not a Redis Cluster, as Celery itself do
     {p}:waiters:{lot}               zset     who waits for one -> its number in line
     {p}:waiting:{lot}               zset     the same -> expiry of its lease, ms
     {p}:grant:bell:{grant}          list     wakes one who waits, at most one token
+    {p}:mailbox:{queue}             hash     makes a queue a mailbox: its holder, fence, bound; whether it is halted
+    {p}:mailbox:{queue}:room        list     wakes one who waits for room in a mailbox, at most one token
+    {p}:agents                      set      names of agents
+    {p}:agent:{agent}               hash     the state of an agent, its version, the last message applied
+    {p}:agent:{agent}:journal       list     what an agent did since its state was last written whole
+    {p}:agent:{agent}:restarts      zset     restart of an agent -> when, ms
+    {p}:reply:{ask}                 list     the answer to one who asked, for a while
     ==============================  =======  ==================================================
 """
 
@@ -83,7 +90,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hardening.core.beat_keys import BeatKeys
+from hardening.core.agent_keys import AgentKeys
 from hardening.core.coordination_keys import CoordinationKeys
 
 __all__ = ["PRIORITY_SEPARATOR", "PRIORITY_STEPS", "UNACKED", "UNACKED_INDEX", "Keys", "list_of", "queue_of"]
@@ -109,7 +116,7 @@ def queue_of(list_key: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Keys(BeatKeys, CoordinationKeys):
+class Keys(AgentKeys, CoordinationKeys):
     """All keys of one deployment.
 
     Args:

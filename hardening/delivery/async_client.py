@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["forget_pool", "pool_of", "run_async"]
 
-#: The most connections of one loop; further sends wait for one.
-_MOST = 32
+#: The most connections of one loop; further sends wait for one. Those on which somebody waits for an answer are others.
+_MOST, _MOST_WAITING = 32, 256
 #: What either kind of connection understands.
 _SHARED = frozenset(
     {"host", "port", "path", "db", "username", "password", "credential_provider", "client_name", "protocol"}
@@ -36,26 +36,31 @@ _SHARED = frozenset(
     | {"ssl_check_hostname", "ssl_min_version", "ssl_ciphers", "ssl_password"}
     | {"ssl_include_verify_flags", "ssl_exclude_verify_flags"}
 )
-_POOLS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, Any]] = WeakKeyDictionary()
+_POOLS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[int, int], Any]] = WeakKeyDictionary()
 #: What each loop that has pools ends with.
 _ENDS: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None]] = WeakKeyDictionary()
 
 
-async def pool_of(app: Celery) -> Any:
+async def pool_of(app: Celery, *, for_waiting: bool = False) -> Any:
     """The pool of this loop for an app's broker; its connections are closed when the loop ends.
+
+    Args:
+        app: whose broker.
+        for_waiting: the pool of those who block on the server, so that nobody who sends waits for them.
 
     Raises:
         ConfigError: the app is not hardened, or wants of TLS what no event loop's connection checks.
     """
     loop = asyncio.get_running_loop()
     pools = _POOLS.setdefault(loop, {})
-    if id(app) not in pools:
+    most = _MOST_WAITING if for_waiting else _MOST
+    if (id(app), most) not in pools:
         if loop not in _ENDS:
             _ENDS[loop] = _closing()
             await anext(_ENDS[loop])
         client = await asyncio.to_thread(client_of, app)  # which of several brokers answers is asked over a socket
-        pools.setdefault(id(app), _like(client.connection_pool))  # others may have made one meanwhile
-    return pools[id(app)]
+        pools.setdefault((id(app), most), _like(client.connection_pool, most))  # others may have made one meanwhile
+    return pools[id(app), most]
 
 
 async def _closing() -> AsyncGenerator[None]:
@@ -78,18 +83,19 @@ async def forget_pool(app: Celery) -> None:
     Several Sentinels are no such: whoever connects through them looks anew each time.
     """
     pools = _POOLS.get(asyncio.get_running_loop(), {})
-    if isinstance(pools.get(id(app)), AsyncSentinelPool) or len(app.connection_for_write().alt) <= 1:
+    key = id(app), _MOST
+    if isinstance(pools.get(key), AsyncSentinelPool) or len(app.connection_for_write().alt) <= 1:
         return
-    pool = pools.pop(id(app), None)
-    if pool is not None:
-        await pool.disconnect()
+    for pool in (pools.pop(key, None), pools.pop((id(app), _MOST_WAITING), None)):
+        if pool is not None:
+            await pool.disconnect()
 
 
-def _like(pool: Any) -> Any:
+def _like(pool: Any, most: int) -> Any:
     """A pool that reaches the same Redis in the same way."""
     is_tls = issubclass(pool.connection_class, SSLConnection)
     options = _options_like(pool.connection_kwargs)
-    options |= {"max_connections": _MOST, "timeout": options.get("socket_timeout")}
+    options |= {"max_connections": most, "timeout": options.get("socket_timeout")}
     kind: type[Any]
     if isinstance(pool, SentinelConnectionPool):
         kind = async_sentinel.SentinelManagedSSLConnection if is_tls else async_sentinel.SentinelManagedConnection

@@ -27,6 +27,8 @@ from hardening.transport.consuming import Consuming
 from hardening.transport.held import Held, tell_late, tell_released
 from hardening.transport.owed import Owed, insist
 from hardening.transport.strays import free_strays
+from hardening.transport.suspects import Suspects
+from hardening.transport.vacant import Vacant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -70,13 +72,14 @@ class Book:
         self._line: Line | None = None
         self._held: dict[int, Held] = {}
         self._waiting = 0
-        self._suspect: Held | None = None
         self._acks: list[Held] = []
         self._begins: list[Held] = []
         self._sent: dict[int, _Batch] = {}
         self._later = Owed(client, self._mutex)
         self._clock_offset_s = 0.0
         self.lease = Lease(client, scope.keys, ttl_s=settings.lease_ttl_s, on_reaped=self._drop, on_beat=self._beat)
+        self.suspects = Suspects(settings.max_crashes)
+        self.vacant = Vacant(lambda: self.wake())  # noqa: PLW0108 - which is set later
         self.consuming = Consuming(client, scope.keys, self.lease, again_s=settings.lease_ttl_s)
         #: Set while an event loop flushes for us; otherwise every ack is written at once.
         self.has_loop = False
@@ -116,23 +119,10 @@ class Book:
             self._waiting += len(admitted)
         return admitted
 
-    def may_run_suspect(self, held: Held) -> bool:
-        """Whether a message may run that is one crash away from burial: only one at a time.
-
-        When a worker dies, everything it ran is charged, for nobody can tell which task did it. If the same
-        messages met again on their last chance, the innocent would be buried beside the poison.
-        """
-        with self._mutex:
-            if self._suspect is not None and self._suspect is not held:
-                return False
-            self._suspect = held
-            return True
-
     def _remove(self, held: Held) -> bool:
         if self._held.pop(held.seq, None) is None:
             return False
-        if self._suspect is held:
-            self._suspect = None
+        self.suspects.let_go(held)
         if not held.begun:
             self._waiting -= 1
         return True
@@ -208,6 +198,8 @@ class Book:
                 self.wake()
         else:
             self.flush()
+        if held.mailbox:
+            self.vacant.note([held])
 
     def flush(self) -> bool:
         """Writes what has gathered since the last time; returns whether there is a connection to write to."""
@@ -258,8 +250,10 @@ class Book:
         with self._mutex:
             back = [held for held in many if self._remove(held)]
         if back:
-            call = self._scope.release(self.lease.consumer, [held.seq for held in back], due_ms=due_ms)
+            seqs = [held.seq for held in back]
+            call = self._scope.release(self.lease.consumer, seqs, due_ms=due_ms, keeps_place=why != "not_due")
             self._later.run(call, lambda _: tell_released(back, why))
+            self.vacant.note(back)
 
     def bury(self, held: Held, death: Death) -> None:
         """Moves a message to the dead-letter queue, also an acked one; not one that was taken away, and runs again."""
@@ -272,6 +266,7 @@ class Book:
                     self._flush_now()
         list_key, raw = ("", b"") if was_held else (held.list_key, held.raw)
         self._later.run(self._scope.bury(held.consumer, held.seq, death, list_key=list_key, raw=raw))
+        self.vacant.note([held])
 
     def crash(self, held: Held, death: Death) -> bool:
         """Charges a message whose process died.
@@ -286,7 +281,9 @@ class Book:
             held.consumer, held.seq, max_crashes=self._settings.max_crashes,
             base_delay_ms=self._settings.crash_delay_ms, death=death,
         )  # fmt: skip
-        return self._later.run(call) == 1
+        reply = self._later.run(call)
+        self.vacant.note([held])
+        return reply == 1
 
     # -- connections come and go
 

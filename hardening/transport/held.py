@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hardening.core import raw as raw_message
 from hardening.core import telemetry
+from hardening.core.agent_keys import MAILBOX_HEAD
 from hardening.core.keys import queue_of
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ class Held:
     def queue(self) -> str:
         """The queue it came from."""
         return queue_of(self.list_key)
+
+    @property
+    def mailbox(self) -> str:
+        """The same, where it may be a mailbox, of which nothing is taken before this is settled; else empty."""
+        return queue_of(self.list_key) if self.list_key.startswith(MAILBOX_HEAD) else ""
 
     @property
     def message_id(self) -> str:

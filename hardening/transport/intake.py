@@ -22,6 +22,8 @@ from hardening.core.scripts import Death, Taken
 from hardening.transport.line import Line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hardening.transport.book import Book
     from hardening.transport.channel import TakingChannel
     from hardening.transport.held import Held
@@ -93,10 +95,14 @@ class Intake:
             self._line = self._connect()
         self._book.consuming.tell()
         self._book.fill()
+        vacant = self._book.vacant.pop()
         if not self._book.flush():
             raise RedisConnectionError("the connection broke while acknowledging")
-        if self.queues and not self._is_taking and not self._bell_due_s and self._wants_more():
-            self._take(self._line)
+        queues = [queue for queue in vacant if queue in self.queues] if self._bell_due_s else self.queues
+        if queues and not self._is_taking and self._wants_more():
+            self._take(self._line, queues)
+        elif vacant:
+            self._book.vacant.put_back(vacant)
 
     def _wants_more(self) -> bool:
         qos = self._channel.qos
@@ -118,16 +124,18 @@ class Intake:
         self._book.wake = poller.wake
         return line
 
-    def _take(self, line: Line) -> None:
-        channel = self._channel
-        queues = self._cycle.consume(len(self.queues))
+    def _take(self, line: Line, queues: Sequence[str]) -> None:
+        """Asks for what there is in all queues; in mailboxes alone, while the bells are listened to."""
+        channel, is_whole = self._channel, queues is self.queues
+        if is_whole:
+            queues = self._cycle.consume(len(queues))
         lists = [channel._q_for_pri(queue, step) for step in channel.priority_steps for queue in queues]
         call, consumer = self._book.take_call(lists, channel.qos.credit())
         self._is_taking = True
         self._taken_at_s = boot_clock_s()
-        line.send(call, lambda reply: self._on_taken(Taken.parse(reply, lists), consumer))
+        line.send(call, lambda reply: self._on_taken(Taken.parse(reply, lists), consumer, is_whole))
 
-    def _on_taken(self, taken: Taken, consumer: str) -> None:
+    def _on_taken(self, taken: Taken, consumer: str, is_whole: bool) -> None:
         self._is_taking = False
         book = self._book
         if taken.reaped:
@@ -136,11 +144,15 @@ class Intake:
         self._buffer.extend(book.admit(taken, consumer))
         if taken.messages:
             self._cycle.rotate(queue_of(taken.messages[-1].list_key))
-        else:
+        elif is_whole:
             self._listen(taken)
 
     def _listen(self, taken: Taken) -> None:
-        """Blocks, on the server, until a bell rings, a scheduled message is due, or the poll interval is over."""
+        """Blocks, on the server, until a bell rings, a scheduled message is due, or the poll interval is over.
+
+        The bell of a mailbox that another consumer holds is for that one to hear. Our own is listened to also while
+        its message is in flight, when nobody rings: when that is settled, we may be waiting still.
+        """
         settings = self._channel.settings
         wait_s = settings.poll_interval_s
         if taken.next_due_ms:
@@ -148,7 +160,8 @@ class Intake:
         if not self.queues:
             return
         self._bell_due_s = boot_clock_s() + wait_s
-        bells = [settings.keys.bell(queue) for queue in self.queues]
+        heard = [queue for queue in self.queues if queue not in taken.others] if taken.others else self.queues
+        bells = [settings.keys.bell(queue) for queue in heard] or [settings.keys.bell("")]  # where nobody rings
         connection = self._bell_client.connection
         connection.send_packed_command(connection.pack_command("BRPOP", *bells, f"{wait_s:.3f}"), check_health=False)
 
@@ -197,7 +210,7 @@ class Intake:
     def open(self, held: Held) -> HeldMessage | None:
         """Reads a message. One that is not due goes to the schedule, one that cannot be read is buried."""
         channel, book = self._channel, self._book
-        if self._is_suspect(held) and not book.may_run_suspect(held):
+        if not book.suspects.may_run(held):
             due_ms = book.now_ms() + max(channel.settings.crash_delay_ms, _SUSPECT_MS)
             book.release([held], why="suspect", due_ms=due_ms)
             return None
@@ -220,9 +233,6 @@ class Intake:
         message.held = held
         channel.qos.append(message, message.delivery_tag)
         return message
-
-    def _is_suspect(self, held: Held) -> bool:
-        return held.crashes >= max(1, self._channel.settings.max_crashes - 1)
 
     def _bury_unreadable(self, held: Held, error: Exception) -> None:
         text = f"{type(error).__name__}: {error}"

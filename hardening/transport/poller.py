@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from kombu.transport.redis import MultiChannelPoller
+from kombu.utils.eventio import READ
 
 if TYPE_CHECKING:
     from hardening.transport.channel import TakingChannel
@@ -23,6 +24,7 @@ class Poller(MultiChannelPoller):
     def __init__(self) -> None:
         super().__init__()
         self._nudge: tuple[int, int] | None = None
+        self._has_loop = False
         self._is_nudged = False
         self._has_news = False
         self._thread = 0
@@ -42,7 +44,7 @@ class Poller(MultiChannelPoller):
     def fds(self) -> dict[int, Any]:
         """Sockets the loop has to be told of: kombu tells it of all of them before every wait."""
         watched: dict[int, Any] = super().fds
-        if self._nudge is None or self._has_news or any(kind == "BRPOP" for _, kind in watched.values()):
+        if not self._has_loop or self._has_news or any(kind == "BRPOP" for _, kind in watched.values()):
             self._has_news = False
             return watched
         return {}
@@ -67,6 +69,9 @@ class Poller(MultiChannelPoller):
         _, kind = self._fd_to_chan.get(fileno, (None, None))
         if kind in ("LINE", "BELL"):
             return self.on_readable(fileno), self
+        if self._nudge is not None and fileno == self._nudge[0]:
+            self._on_nudge()
+            return True, self
         return super().handle_event(fileno, event)
 
     def check_overdue(self) -> None:
@@ -78,8 +83,11 @@ class Poller(MultiChannelPoller):
 
     def get(self, callback: Any, timeout: float | None = None) -> None:
         """Delivers something, or at least moves things on; raises ``Empty`` when nothing happened."""
-        if any(channel.intake and channel.intake.deliver_one() for channel in list(self._channels)):
+        takers = [channel.intake for channel in list(self._channels) if channel.intake]
+        if any(intake.deliver_one() for intake in takers):
             return
+        if self._nudge is None and takers:
+            self.poller.register(self._open_nudge(), READ)
         self.check_overdue()
         super().get(callback, timeout=1.0 if timeout is None else min(timeout, 1.0))
 
@@ -87,10 +95,16 @@ class Poller(MultiChannelPoller):
 
     def watch_nudges(self, loop: Any) -> None:
         """Lets the loop be nudged."""
+        self._has_loop = True
+        loop.add_reader(self._open_nudge(), self._on_nudge)
+
+    def _open_nudge(self) -> int:
+        """The end of a new pipe at which to wait for nudges, in this thread."""
+        self._close_nudge()
         self._nudge = os.pipe()
         self._is_nudged = False
         self._thread = threading.get_ident()
-        loop.add_reader(self._nudge[0], self._on_nudge)
+        return self._nudge[0]
 
     def nudge(self) -> None:
         """Makes the loop come round once more without waiting."""
@@ -115,6 +129,9 @@ class Poller(MultiChannelPoller):
     def close(self) -> None:
         """Ends all watching."""
         super().close()
+        self._close_nudge()
+
+    def _close_nudge(self) -> None:
         if self._nudge is not None:
             ends, self._nudge = self._nudge, None
             for end in ends:

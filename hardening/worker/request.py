@@ -13,6 +13,7 @@ from celery.worker import state
 
 from dlq import Reason
 from hardening.core import telemetry
+from hardening.core.agent_message import AGENT_TASK, MAILBOX_PROPERTY
 from hardening.core.deployment import settings_of
 from hardening.core.membership import boot_clock_s
 from hardening.core.scripts import Death
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from billiard.einfo import ExceptionInfo
+
+    from hardening.transport.held import Held
 
 __all__ = ["Request", "TakenAwayError", "begin_all"]
 
@@ -61,7 +64,13 @@ class Request(celery_request.Request):
         self._deadline_ms = deadline_in(self._request_dict) if getattr(message, "held", None) is not None else None
         if self._deadline_ms is not None:
             due_s = boot_clock_s() + (self._deadline_ms - self._now_ms()) / 1000
-            self._request_dict["properties"] = {**(self._request_dict["properties"] or {}), DUE_PROPERTY: due_s}
+            self._tell_child(DUE_PROPERTY, due_s)
+        if task.name == AGENT_TASK:
+            self._tell_child(MAILBOX_PROPERTY, _place_of(getattr(message, "held", None)))
+
+    def _tell_child(self, name: str, value: Any) -> None:
+        """Has whatever runs the task know something that does not travel on from there."""
+        self._request_dict["properties"] = {**(self._request_dict["properties"] or {}), name: value}
 
     def _now_ms(self) -> int:
         """The time at Redis, as this consumer knows it."""
@@ -213,6 +222,16 @@ def _begin(requests: Sequence[Any]) -> list[bool]:
         one is None or (one in may_run and request.begun(may_run[one]))
         for request, one in zip(requests, held, strict=True)
     ]
+
+
+def _place_of(held: Held | None) -> dict[str, Any] | None:
+    """From which mailbox a message was taken, and as what; None: it is held by nobody."""
+    if held is None:
+        return None
+    return {
+        "consumer": held.consumer, "queue": held.queue, "seq": held.seq, "message": held.message_id,
+        "crashes": held.crashes,
+    }  # fmt: skip
 
 
 def _death_of(exc_info: ExceptionInfo) -> Death | None:

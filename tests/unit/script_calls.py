@@ -7,6 +7,7 @@ from hardening.core.scripts import (
     Call,
     Death,
     Scope,
+    agenting,
     beating,
     breaking,
     broadcasting,
@@ -14,6 +15,7 @@ from hardening.core.scripts import (
     cancelling,
     coordinating,
     keeping,
+    mailing,
     monitoring,
     timeouts,
 )
@@ -25,11 +27,17 @@ KEYS = Keys("p")
 SCOPE = Scope(KEYS, 60_000, "worker")
 RATES = breaking.Rates(0.5, 2.0, 20, 10_000, 30_000, 3)
 CLAIM = coordinating.Claim("l", "g", 1)
+TURN = agenting.Turn("a", "c", 1, "m")
 SLOT = Slot("1 b", "e", "1", "1", 1, 2)
 
 #: One call of every script, with as little of what may be repeated as it can be called with.
 CALLS: dict[str, Call] = {
     "ack": SCOPE.ack("c", []),
+    "agent_commit": agenting.commit(SCOPE, TURN, "m", agenting.Change("none"), reply_ttl_ms=1),
+    "agent_failed": agenting.failed(
+        SCOPE, TURN, agenting.Rule("stop", 1, 1, 1, 1), agenting.Failing("w"), reply_ttl_ms=1
+    ),
+    "agent_open": agenting.open_agent(KEYS, TURN),
     "ack_late": SCOPE.ack_late("list", b"raw"),
     "broadcast": broadcasting.broadcast(SCOPE, [], due_ms=0, task="t", guarantee="g", all_or_none=True),
     "breaker_probe": breaking.probe(KEYS, "b", "w", RATES, "t"),
@@ -53,6 +61,7 @@ CALLS: dict[str, Call] = {
     "renew_grants": coordinating.renew_grants(KEYS, []),
     "resign_lead": coordinating.resign_lead(KEYS, "e", "1 c"),
     "flush": SCOPE.flush("s", "list", "q", b"raw", receipt={}),
+    "found_mailbox": mailing.found(KEYS, "a", 1),
     "groups": calls.groups(KEYS),
     "hold": beating.hold(KEYS, "e", paused=True),
     "keep": keeping.keep(KEYS, "k", 1),
@@ -95,6 +104,7 @@ CALLS: dict[str, Call] = {
 }
 #: What touches no message, or is told so in another way.
 UNSIGNED = {
+    "agent_open",
     "breaker_probe",
     "breaker_report",
     "breaker_set",
@@ -108,6 +118,7 @@ UNSIGNED = {
     "elect",
     "give_back",
     "grant",
+    "found_mailbox",
     "groups",
     "hold",
     "keep",
@@ -141,6 +152,8 @@ UNSIGNED = {
 }
 #: What the names in headers stand for.
 NAMES = {
+    "agent": KEYS.agent("a"),
+    "agents": KEYS.agents,
     "beat_bell": KEYS.beat_bell,
     "beat_due": KEYS.beat_due,
     "beat_entry": KEYS.beat_entry("e"),
@@ -174,8 +187,10 @@ NAMES = {
     "granted": KEYS.granted("l"),
     "grants": KEYS.grants("l"),
     "inflight": KEYS.inflight("c"),
+    "journal": KEYS.journal("a"),
     "leases": KEYS.leases,
     "list": "list",
+    "mailbox": KEYS.mailbox("agent.a"),
     "members": KEYS.members,
     "monitor_bell": KEYS.monitor_bell("o"),
     "monitor_downs": KEYS.monitor_downs("o"),
@@ -193,6 +208,7 @@ NAMES = {
     "nodes": KEYS.nodes,
     "owners": KEYS.owners,
     "queues": KEYS.queues,
+    "restarts": KEYS.restarts("a"),
     "scheduled": KEYS.scheduled,
     "scheduled_messages": KEYS.scheduled_messages,
     "seq": KEYS.seq,

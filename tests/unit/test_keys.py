@@ -80,6 +80,13 @@ ALL = {
     "{p}:waiters:{lot}": Keys("p").waiters("l"),
     "{p}:waiting:{lot}": Keys("p").waiting("l"),
     "{p}:grant:bell:{grant}": Keys("p").grant_bell("g"),
+    "{p}:mailbox:{queue}": Keys("p").mailbox("q"),
+    "{p}:mailbox:{queue}:room": Keys("p").mailbox_room("q"),
+    "{p}:agents": Keys("p").agents,
+    "{p}:agent:{agent}": Keys("p").agent("a"),
+    "{p}:agent:{agent}:journal": Keys("p").journal("a"),
+    "{p}:agent:{agent}:restarts": Keys("p").restarts("a"),
+    "{p}:reply:{ask}": Keys("p").reply("k"),
 }
 
 
@@ -105,6 +112,8 @@ def test_keys_are_named_as_documented() -> None:
         "b": "b",
         "lot": "l",
         "grant": "g",
+        "agent": "a",
+        "ask": "k",
     }
     assert [name.format_map(values) for name in ALL] == list(ALL.values())
 

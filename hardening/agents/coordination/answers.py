@@ -56,7 +56,9 @@ def asked(names: Iterable[str], what: str) -> tuple[str, ...]:
     return listed
 
 
-def answers(asker: Asker, agents: Sequence[str], handler: str, args: tuple[Any, ...], timeout_s: float) -> Iterator[Answer]:
+def answers(
+    asker: Asker, agents: Sequence[str], handler: str, args: tuple[Any, ...], timeout_s: float
+) -> Iterator[Answer]:
     """Asks all of them at once, and yields answers as they come; those that do not come in time are left out.
 
     Whoever needs no more of them stops iterating: nobody waits for the rest.

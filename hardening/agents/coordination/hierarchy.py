@@ -67,7 +67,9 @@ class Hierarchy:
             raise ValueError(f"under {above or 'the top'!r} is {tree!r}, expected a list of names, or a mapping")
         for name in tree:
             if name in self._above:
-                raise ValueError(f"agent {name!r} stands twice in the hierarchy: under {self._above[name]!r}, {above!r}")
+                raise ValueError(
+                    f"agent {name!r} stands twice in the hierarchy: under {self._above[name]!r}, {above!r}"
+                )
             self._above[name] = above
             levels.setdefault(level, []).append(name)
             below: Any = tree[name] if hasattr(tree, "keys") else ()  # type: ignore[call-overload]

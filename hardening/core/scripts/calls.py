@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hardening.core.fingerprint import fingerprint_of
-from hardening.core.keys import UNACKED, UNACKED_INDEX
+from hardening.core.keys import UNACKED, UNACKED_INDEX, queue_of
 from hardening.core.scripts.script import Call, Script
 
 if TYPE_CHECKING:
@@ -97,10 +97,10 @@ class Scope:
         keys = self.keys
         return Call(_ACK_LATE, (list_key, keys.scheduled, keys.scheduled_messages, keys.crashes), (*self._head, raw))
 
-    def release(self, consumer: str, seqs: Iterable[int], *, due_ms: int = 0) -> Call:
-        """Gives messages back, uncharged, now or when due. Reply: how many."""
-        keys = self.keys
-        return Call(_RELEASE, (keys.inflight(consumer), keys.started(consumer)), (*self._head, due_ms, *seqs))
+    def release(self, consumer: str, seqs: Iterable[int], *, due_ms: int = 0, keeps_place: bool = False) -> Call:
+        """Gives messages back, uncharged, now or when due; in a mailbox, maybe in their place. Reply: how many."""
+        fixed = (self.keys.inflight(consumer), self.keys.started(consumer))
+        return Call(_RELEASE, fixed, (*self._head, due_ms, int(keeps_place), *seqs))
 
     def crash(self, consumer: str, seq: int, *, max_crashes: int, base_delay_ms: int, death: Death) -> Call:
         """Charges a message. Reply: 0 given back, 1 buried, -1 not held."""
@@ -241,15 +241,17 @@ class Taken(NamedTuple):
 
     Attributes:
         now_ms: the time at Redis.
-        next_due_ms: when the next scheduled message is due; 0: there is none.
+        next_due_ms: when there is something to look for again, such as a scheduled message; 0: nothing is known.
         messages: oldest first.
         reaped: the consumer has no lease: it took nothing and must take a new identity.
+        others: the queues that are mailboxes and another consumer's to take from.
     """
 
     now_ms: int
     next_due_ms: int
     messages: list[TakenMessage]
     reaped: bool = False
+    others: frozenset[str] = frozenset()
 
     @staticmethod
     def parse(reply: list[Any], lists: Sequence[str]) -> Taken:
@@ -261,7 +263,10 @@ class Taken(NamedTuple):
             TakenMessage(lists[at - 1], seq, crashes, raw)
             for at, seq, crashes, raw in zip(items, items, items, items, strict=True)
         ]
-        return Taken(reply[0], reply[1], messages)
+        if not messages or messages[-1].seq:
+            return Taken(reply[0], reply[1], messages)
+        others = frozenset(queue_of(message.list_key) for message in messages if not message.seq)
+        return Taken(reply[0], reply[1], [message for message in messages if message.seq], others=others)
 
 
 class Buried(NamedTuple):

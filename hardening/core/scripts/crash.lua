@@ -1,4 +1,4 @@
--- uses: clock message receipt places groups burial charge
+-- uses: clock message receipt places groups burial mailbox charge
 -- The process that ran one message is gone, its consumer is not: charges the message and gives it back,
 -- or buries it when it has done so too often.
 -- KEYS: inflight, started

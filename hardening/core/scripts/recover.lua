@@ -1,4 +1,4 @@
--- uses: clock message receipt places groups burial charge gone
+-- uses: clock message receipt places groups burial mailbox charge gone
 -- Moves messages of consumers whose lease ran out back to their queues, up to `limit` a call. What the
 -- consumer had begun is charged, the rest is not. Anyone may call it at any time: an entry moves once.
 -- KEYS: leases, dead, members

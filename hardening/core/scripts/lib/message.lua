@@ -35,3 +35,8 @@ end
 local function queue_of(list)
   return (string.gsub(list, '\6\22%d+$', ''))
 end
+
+-- The key that makes the queue of a list a mailbox, if it exists; nil: no queue of that name is one.
+local function mailbox_of(prefix, list)
+  return string.sub(list, 1, 6) == 'agent.' and prefix .. ':mailbox:' .. queue_of(list) or nil
+end

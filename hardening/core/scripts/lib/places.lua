@@ -3,8 +3,12 @@ local function count(prefix, field, n)
   redis.call('HINCRBY', prefix .. ':counters', field, n)
 end
 
--- One token a queue is enough: whoever takes and leaves something behind rings again.
+-- One token a queue is enough: whoever takes and leaves something behind rings again. Nobody is to come for a mailbox
+-- that is halted, or has a message in flight: when that is settled, its holder comes.
 local function ring(prefix, list)
+  local key = mailbox_of(prefix, list)
+  local is = key and redis.call('HMGET', key, 'halt', 'holder', 'seq') or {}
+  if is[1] or (is[3] and redis.call('HEXISTS', prefix .. ':inflight:' .. is[2], is[3]) == 1) then return end
   local bell = prefix .. ':bell:' .. queue_of(list)
   if redis.call('EXISTS', bell) == 0 then redis.call('LPUSH', bell, '1') end
 end

@@ -1,0 +1,30 @@
+-- uses: clock message receipt places accept answer runner
+-- Commits what one message did to an agent: its new state, its answers, and what it sends. All of it or, if the message
+-- is not the caller's any more, nothing. Safe to repeat. Works on a full Redis, so that mailboxes can be emptied: the
+-- first write only frees memory.
+-- kind: 'state' or 'entry' (of the journal), which the blob is, or 'none'. After the number of answers come the id and
+-- text of each, then queue, list, delay in ms and raw of each message that is sent.
+-- KEYS: agent, queues, mailbox, inflight, journal
+-- ARGV: prefix, receipt_ttl_ms, worker, consumer, seq, message, mark, schema, kind, blob, reply_ttl_ms, answers, ...
+-- returns: the mark of the new version; '' refused; '=' this message was applied before
+local prefix, ttl, worker, message, kind = ARGV[1], ARGV[2], ARGV[3], ARGV[6], ARGV[9]
+local is = redis.call('HMGET', KEYS[1], 'applied', 'version')
+if is[1] == message then return '=' end
+local mark = (is[2] or '0') .. ' ' .. (is[1] or '')
+if mark ~= ARGV[7] or not still_runs(KEYS[3], KEYS[4], ARGV[4], ARGV[5]) then return '' end
+redis.call('HDEL', KEYS[1], '')
+local last = 12 + 2 * ARGV[12]
+for i = last + 1, #ARGV, 4 do
+  local to = {prefix = prefix, ttl = ttl, worker = worker, queue = ARGV[i], list = ARGV[i + 1]}
+  to.due = ARGV[i + 2] == '0' and 0 or now_ms() + ARGV[i + 2]
+  accept(to, ARGV[i + 3], {})
+end
+for i = 13, last, 2 do answer(prefix, ARGV[i], ARGV[11], ARGV[i + 1]) end
+if kind == 'state' then
+  redis.call('DEL', KEYS[5])
+  redis.call('HSET', KEYS[1], 'state', ARGV[10], 'schema', ARGV[8])
+elseif kind == 'entry' then
+  redis.call('RPUSH', KEYS[5], ARGV[10])
+end
+redis.call('HSET', KEYS[1], 'applied', message, 'updated_ms', string.format('%.0f', now_ms()))
+return redis.call('HINCRBY', KEYS[1], 'version', 1) .. ' ' .. message

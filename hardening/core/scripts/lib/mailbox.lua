@@ -1,0 +1,24 @@
+-- Mailboxes: a queue 'agent.<name>' that has a hash '{p}:mailbox:{queue}'. One consumer at a time holds one, and has
+-- one message of it in flight. Which one that is stands in the hash, as `holder` and `seq`; `fence` numbers the
+-- holders. A consumer whose lease was lost never gets its name back: to be the holder is to be entitled.
+local function is_mailbox(prefix, list)
+  local key = mailbox_of(prefix, list)
+  return key and redis.call('EXISTS', key) == 1
+end
+
+-- Nothing is taken from it before then. Returns whether it is a mailbox.
+local function hold_mailbox(prefix, list, until_ms)
+  if not is_mailbox(prefix, list) then return false end
+  redis.call('HSET', mailbox_of(prefix, list), 'resume_ms', string.format('%.0f', until_ms))
+  return true
+end
+
+-- How many messages wait in a mailbox of which this is a list, and its lists, the most urgent first.
+local function waiting_in(list)
+  local queue, lists, waiting = queue_of(list), {}, 0
+  for i, step in ipairs({'', '\6\0223', '\6\0226', '\6\0229'}) do
+    lists[i] = queue .. step
+    waiting = waiting + redis.call('LLEN', lists[i])
+  end
+  return waiting, lists
+end

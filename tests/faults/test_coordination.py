@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -43,7 +43,8 @@ class Cast:
 
     def notes(self, what: str) -> list[tuple[str, str]]:
         """Who noted it, with what detail, in order."""
-        lines = [line.decode().split(" ") for line in self._rig.ledger.lrange(f"{self._rig.prefix}:notes", 0, -1)]
+        ledger: Any = self._rig.ledger
+        lines = [line.decode().split(" ") for line in ledger.lrange(f"{self._rig.prefix}:notes", 0, -1)]
         return [(who, detail) for who, verb, detail in lines if verb == what]
 
     def send(self, who: str, number: signal.Signals) -> None:

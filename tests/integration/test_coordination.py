@@ -34,8 +34,6 @@ from tests.forked import forked
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hardening.core.keys import Keys
-
 pytestmark = pytest.mark.one_server
 
 
@@ -84,19 +82,13 @@ def names(events: list[telemetry.Event]) -> list[str]:
     return [event.name.removeprefix("hardening.") for event in events]
 
 
-def run_out(app: Celery, key: Callable[[Keys, str], str], lot: str) -> None:
-    """All leases of a lot have run out."""
-    client, found = client_of(app), key(settings_of(app).keys, lot)
-    for member in client.zrange(found, 0, -1):
-        client.zadd(found, {member: 1})
-
-
 # -- elections
 
 
 def test_one_of_several_leads_and_the_next_follows_at_once(app: Celery, told: list[telemetry.Event]) -> None:
     """When it resigns; its lease is long."""
-    gained, lost = [], []
+    gained: list[int] = []
+    lost: list[int] = []
     first = elect_leader("e", candidate="one", ttl=60, on_gained=gained.append, on_lost=lost.append, app=app)
     assert first.wait(10)
     with elect_leader("e", ttl=60, app=app) as second:
@@ -262,7 +254,8 @@ def test_who_is_interrupted_breaks_it(app: Celery, monkeypatch: pytest.MonkeyPat
         patch.setattr(meeting, "_listen", interrupted)
         with pytest.raises(KeyboardInterrupt):
             meeting.wait()
-    client, keys = client_of(app), settings_of(app).keys
+    client: Any = client_of(app)
+    keys = settings_of(app).keys
     assert dict(client.xrange(keys.barrier_over(0, "b"))[0][1])[b"outcome"] == b"left"
     with ThreadPoolExecutor(1) as threads:
         waits = threads.submit(meeting.wait)
@@ -362,7 +355,8 @@ def test_who_waits_in_vain_is_told_and_leaves_the_line(app: Celery) -> None:
 def test_what_is_held_is_renewed_by_one_thread(app: Celery) -> None:
     """For longer than its lease, whatever its length; it sleeps when nothing is held."""
     short, long = semaphore("short", 1, ttl=1.5, app=app), semaphore("long", 1, ttl=60, app=app)
-    key, client = settings_of(app).keys.granted("semaphore:short"), client_of(app)
+    client: Any = client_of(app)
+    key = settings_of(app).keys.granted("semaphore:short")
     with long.acquire(), short.acquire() as permit:
         before = client.zrange(key, 0, -1, withscores=True)[0][1]
         eventually(lambda: client.zrange(key, 0, -1, withscores=True)[0][1] > before)

@@ -1,7 +1,7 @@
 """Agents bid for a task: sealed bids, of which the highest wins, at the price of the second.
 
-That is William Vickrey's auction (1961): to bid what the task is worth to it is the best any bidder can do, whatever the
-others bid. What a bid means is the bidders' affair: what they have to spare, for instance.
+That is William Vickrey's auction (1961): the best that any bidder can do is to bid what the task is worth to it,
+whatever the others bid. What a bid means is the bidders' affair: what they have to spare, for instance.
 """
 
 from __future__ import annotations

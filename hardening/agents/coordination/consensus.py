@@ -4,8 +4,8 @@ Each participant is asked for its vote, all at once, by its own handler ``on_vot
 certain, and returned, as soon as no vote that is still out can change it. The rules are in
 :mod:`hardening.agents.coordination.voting`.
 
-Does not guarantee: what Paxos or Raft do. Whoever calls counts the votes, and is the only one to know the outcome unless
-it is announced: should it die between, nobody else decides. Two callers may hold two votes on the same proposal.
+Does not guarantee: what Paxos or Raft do. Whoever calls counts the votes, and alone knows the outcome unless it is
+announced: should it die between, nobody else decides. Two callers may hold two votes on the same proposal.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@
     ├── BarrierBroken          not all parties of a barrier came and stayed
     ├── BarrierMismatch        parties of one barrier do not agree how many they are
     ├── ResourceTimeout        no permit, or no resource, was free in time
-    └── GrantLost              a permit or a resource was taken away, for its lease ran out
+    ├── GrantLost              a permit or a resource was taken away, for its lease ran out
+    └── RequestsFull           too many requests to one agent wait in this process
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 from hardening.core.root_error import HardeningError
 
 __all__ = [
-    "BarrierBroken", "BarrierMismatch", "CoordinationError", "GrantLost", "LeadLost", "ResourceTimeout",
+    "BarrierBroken", "BarrierMismatch", "CoordinationError", "GrantLost", "LeadLost", "RequestsFull", "ResourceTimeout",
 ]  # fmt: skip
 
 
@@ -103,3 +104,20 @@ class GrantLost(CoordinationError):
         self.lot = lot
         self.fence = fence
         super().__init__(f"grant {fence} of {lot} is not held any more: another may have it")
+
+
+class RequestsFull(CoordinationError):
+    """Too many requests to one agent wait in this process; this one is a dead letter, and may be replayed.
+
+    Attributes:
+        agent: its name.
+        bound: how many may wait.
+        letter: the id of the dead letter; empty: Redis did not take it, so it is nowhere.
+    """
+
+    def __init__(self, agent: str, bound: int, letter: str) -> None:
+        self.agent = agent
+        self.bound = bound
+        self.letter = letter
+        where = f"this one is dead letter {letter}" if letter else "this one is nowhere, for Redis did not take it"
+        super().__init__(f"{bound} requests to agent {agent} wait here already; {where}")

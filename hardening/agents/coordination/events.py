@@ -14,6 +14,7 @@ __all__ = [
     "LeadGained",
     "LeadNotAsked",
     "LeadTellFailed",
+    "RequestBuried", "RequestDeferred", "WorkMoved",
 ]  # fmt: skip
 
 
@@ -90,3 +91,35 @@ class GrantsNotRenewed(Event):
     is_alarming = True
     grants: int  #: how many
     error: str  #: what Redis, or the way to it, answered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkMoved(Event):
+    """A piece of work was taken back from an agent that is gone, to be given to another."""
+
+    name = "hardening.work.moved"
+    job: str  #: its name
+    number: int  #: which piece
+    agent: str  #: who had it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestDeferred(Event):
+    """An agent did not answer in time, or is not asked just now: the request waits in its mailbox."""
+
+    name = "hardening.request.deferred"
+    agent: str  #: who was to answer
+    handler: str  #: what it was asked
+    receipt: str  #: of the message
+    why: str  #: why nobody waits for an answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestBuried(Event):
+    """Too many requests to one agent wait in this process: one more is a dead letter."""
+
+    name = "hardening.request.buried"
+    is_alarming = True
+    agent: str  #: who was to be asked
+    handler: str  #: what
+    letter: str  #: the dead letter; empty: Redis did not take it

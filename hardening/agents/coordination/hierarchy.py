@@ -64,12 +64,12 @@ class Hierarchy:
 
     def _walk(self, tree: Tree, above: str, level: int, levels: dict[int, list[str]]) -> None:
         if isinstance(tree, str):
-            raise ValueError(f"under {above or 'the top'!r} is {tree!r}, expected a list of names, or a mapping")
+            where = repr(above) if above else "the top"
+            raise ValueError(f"under {where} is {tree!r}, expected a list of names, or a mapping")
         for name in tree:
             if name in self._above:
-                raise ValueError(
-                    f"agent {name!r} stands twice in the hierarchy: under {self._above[name]!r}, {above!r}"
-                )
+                raise ValueError(f"agent {name!r} stands twice in the hierarchy")
+
             self._above[name] = above
             levels.setdefault(level, []).append(name)
             below: Any = tree[name] if hasattr(tree, "keys") else ()  # type: ignore[call-overload]
@@ -127,9 +127,9 @@ class Hierarchy:
 
 
 def hierarchy(tree: Tree) -> Hierarchy:
-    """A tree of agents, as nested mappings of names; what has nothing under it may be a list::
+    """A tree of agents, as nested mappings of names; the lowest level may be lists.
 
-        hierarchy({"chief": {"north": ["n1", "n2"], "south": ["s1"]}})
+    ``hierarchy({"chief": {"north": ["n1", "n2"], "south": ["s1"]}})``
 
     Raises:
         ValueError: it is empty, or a name stands twice in it.

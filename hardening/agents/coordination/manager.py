@@ -221,7 +221,9 @@ class RequestManager:
         except CircuitOpen as error:
             reply = self._passed_on(agent, handler, args, key)
             why = str(error)
-        except (AskTimeout, AgentHalted) as error:
+        except (AskTimeout, AgentHalted, AskFailed) as error:
+            if isinstance(error, AskFailed) and error.error_type not in _UNBEGUN:  # of an earlier request with this key
+                raise
             reply = self._passed_on(agent, handler, args, key, is_asked=True)
             why = str(error)
         except PublishFailed as error:  # the ask may be there all the same, and is then what the key names

@@ -43,6 +43,10 @@ class Placer:
         self._can = {name: frozenset((capabilities or {}).get(name, ())) for name in agents}
         self._turn = 0
 
+    def is_fit(self, needs: Collection[str]) -> bool:
+        """Whether anybody could do it, were they there."""
+        return self._strategy != "capability" or any(can.issuperset(needs) for can in self._can.values())
+
     def place(self, needs: Collection[str], among: Collection[str]) -> str | None:
         """Chooses; None: nobody can have it now.
 

@@ -56,6 +56,7 @@ class PieceStatus(StrEnum):
     DONE = "done"  #: an agent has handled it
     DEAD = "dead"  #: its message was buried, or cancelled by somebody; its receipt tells why
     OPEN = "open"  #: an agent has it, and may yet handle it
+    UNFIT = "unfit"  #: no agent can do what it needs
     UNPLACED = "unplaced"  #: nobody who can do it was there, or had room
 
 
@@ -202,6 +203,9 @@ class _Run:
         """Gives it to somebody, if there is anybody."""
         needs = frozenset(self._needs(piece.item)) if self._needs is not None else frozenset()
         piece.status, piece.receipt, piece.why = PieceStatus.UNPLACED, None, "nobody who can do it is there"
+        if not self._placer.is_fit(needs):
+            piece.status, piece.why = PieceStatus.UNFIT, f"no agent can do what it needs: {', '.join(sorted(needs))}"
+            return
         while (name := self._placer.place(needs, self._there - self._full)) is not None:
             try:
                 receipt = self._give(piece, name)

@@ -35,7 +35,8 @@
         ├── QueueFull          a replay stopped, for its queue has grown to the bound given
         └── FileRefused        an exported file cannot be imported
 
-Rooms draw branches of their own: :mod:`hardening.monitors.errors` (``MonitorError``).
+Rooms draw branches of their own: :mod:`hardening.monitors.errors` (``MonitorError``),
+:mod:`hardening.agents.coordination.errors` (``CoordinationError``).
 
 Every error carries typed attributes and builds its message from them.
 """

@@ -65,6 +65,17 @@ is why this library needs one Redis and not a Redis Cluster, as Celery itself do
     {p}:beat:owner:{owner}          string   lives as long as the owner of periodic messages does
     {p}:beat:bell                   list     wakes the beat that leads, at most one token
     {p}:beat:vacancy                list     wakes one that stands by, at most one token
+    {p}:fence                       string   the last fence number of leads, permits and resources
+    {p}:election:{election}         string   who leads, with its fence number, for a while
+    {p}:vacancy:{election}          list     wakes one who stands by, at most one token
+    {p}:barrier:at:{barrier}        hash     a barrier: its generation, and how many parties it is for
+    {p}:barrier:parties:{n}:{b}     zset     party of a generation -> expiry of its lease, ms
+    {p}:barrier:over:{n}:{b}        stream   how a generation ended; wakes all its parties
+    {p}:granted:{lot}               zset     permit or resource that is held -> expiry of its lease, ms
+    {p}:grants:{lot}                hash     the same -> its fence number, and which resource it is
+    {p}:waiters:{lot}               zset     who waits for one -> its number in line
+    {p}:waiting:{lot}               zset     the same -> expiry of its lease, ms
+    {p}:grant:bell:{grant}          list     wakes one who waits, at most one token
     {p}:mailbox:{queue}             hash     makes a queue a mailbox: its holder, fence, bound; whether it is halted
     {p}:mailbox:{queue}:room        list     wakes one who waits for room in a mailbox, at most one token
     {p}:agents                      set      names of agents
@@ -80,6 +91,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hardening.core.agent_keys import AgentKeys
+from hardening.core.coordination_keys import CoordinationKeys
 
 __all__ = ["PRIORITY_SEPARATOR", "PRIORITY_STEPS", "UNACKED", "UNACKED_INDEX", "Keys", "list_of", "queue_of"]
 
@@ -104,7 +116,7 @@ def queue_of(list_key: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Keys(AgentKeys):
+class Keys(AgentKeys, CoordinationKeys):
     """All keys of one deployment.
 
     Args:

@@ -13,6 +13,7 @@ from hardening.core.scripts import (
     broadcasting,
     calls,
     cancelling,
+    coordinating,
     keeping,
     mailing,
     monitoring,
@@ -25,6 +26,7 @@ __all__ = ["CALLS", "KEYS", "NAMES", "SCOPE", "UNSIGNED"]
 KEYS = Keys("p")
 SCOPE = Scope(KEYS, 60_000, "worker")
 RATES = breaking.Rates(0.5, 2.0, 20, 10_000, 30_000, 3)
+CLAIM = coordinating.Claim("l", "g", 1)
 TURN = agenting.Turn("a", "c", 1, "m")
 SLOT = Slot("1 b", "e", "1", "1", 1, 2)
 
@@ -52,6 +54,12 @@ CALLS: dict[str, Call] = {
     "detach": SCOPE.detach(1),
     "demonitor": monitoring.demonitor(KEYS, []),
     "discard": calls.discard(KEYS, []),
+    "elect": coordinating.elect(KEYS, "e", "c", 1),
+    "give_back": coordinating.give_back(KEYS, CLAIM),
+    "grant": coordinating.grant(KEYS, CLAIM, patience_ms=1, permits=1),
+    "meet": coordinating.meet(KEYS, "b", "p", 2, generation=None, lease_ms=1, keep_ms=1),
+    "renew_grants": coordinating.renew_grants(KEYS, []),
+    "resign_lead": coordinating.resign_lead(KEYS, "e", "1 c"),
     "flush": SCOPE.flush("s", "list", "q", b"raw", receipt={}),
     "found_mailbox": mailing.found(KEYS, "a", 1),
     "groups": calls.groups(KEYS),
@@ -109,6 +117,9 @@ UNSIGNED = {
     "declare",
     "demonitor",
     "discard",
+    "elect",
+    "give_back",
+    "grant",
     "found_mailbox",
     "groups",
     "halt_mailbox",
@@ -116,6 +127,7 @@ UNSIGNED = {
     "keep",
     "lead",
     "leave",
+    "meet",
     "monitor",
     "monitor_down",
     "monitor_find",
@@ -131,7 +143,9 @@ UNSIGNED = {
     "readmit",
     "recover",
     "renew",
+    "renew_grants",
     "resign",
+    "resign_lead",
     "restore_stock",
     "thin",
     "trim",
@@ -153,6 +167,7 @@ NAMES = {
     "beat_ticks": KEYS.beat_ticks,
     "beat_vacancy": KEYS.beat_vacancy,
     "bell": KEYS.bell("agent.a"),
+    "barrier": KEYS.barrier("b"),
     "breaker": KEYS.breaker("b"),
     "breaker_probes": KEYS.breaker_probes("b"),
     "breakers": KEYS.breakers,
@@ -169,7 +184,12 @@ NAMES = {
     "dlq_queues": KEYS.dlq_queues,
     "dlq_retry": KEYS.dlq_retry,
     "dlq_turn": KEYS.dlq_turn,
+    "election": KEYS.election("e"),
+    "fence": KEYS.fence,
     "flushing": KEYS.flushing("s"),
+    "grant_bell": KEYS.grant_bell("g"),
+    "granted": KEYS.granted("l"),
+    "grants": KEYS.grants("l"),
     "inflight": KEYS.inflight("c"),
     "journal": KEYS.journal("a"),
     "leases": KEYS.leases,
@@ -201,4 +221,7 @@ NAMES = {
     "timeouts": KEYS.timeouts,
     "unacked": "unacked",
     "unacked_index": "unacked_index",
+    "vacancy": KEYS.vacancy("e"),
+    "waiters": KEYS.waiters("l"),
+    "waiting": KEYS.waiting("l"),
 }

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hardening.agents.router import aemit, emit, subscribe, subscriptions, unsubscribe
     from hardening.app import harden
     from hardening.breaker import Breaker, CircuitOpen
     from hardening.context import breadcrumb, error_context
@@ -67,6 +68,7 @@ __all__ = [
     "Receipt",
     "Target",
     "ademonitor",
+    "aemit",
     "amonitor",
     "amonitoring",
     "asupervised_send",
@@ -75,6 +77,7 @@ __all__ = [
     "call_with_timeout",
     "deadline",
     "demonitor",
+    "emit",
     "error_context",
     "find_leaks",
     "harden",
@@ -85,9 +88,12 @@ __all__ = [
     "send_many",
     "set_timeout",
     "stream_many",
+    "subscribe",
+    "subscriptions",
     "supervised_send",
     "timeout_for",
     "unset_timeout",
+    "unsubscribe",
 ]
 
 _HOMES = {
@@ -104,6 +110,7 @@ _HOMES = {
     "Receipt": "hardening.delivery",
     "Target": "hardening.monitors",
     "ademonitor": "hardening.monitors",
+    "aemit": "hardening.agents.router",
     "amonitor": "hardening.monitors",
     "amonitoring": "hardening.monitors",
     "asupervised_send": "hardening.delivery",
@@ -112,6 +119,7 @@ _HOMES = {
     "call_with_timeout": "hardening.timeouts",
     "deadline": "hardening.timeouts",
     "demonitor": "hardening.monitors",
+    "emit": "hardening.agents.router",
     "error_context": "hardening.context",
     "find_leaks": "hardening.monitors",
     "harden": "hardening.app",
@@ -122,9 +130,12 @@ _HOMES = {
     "send_many": "hardening.delivery",
     "set_timeout": "hardening.timeouts",
     "stream_many": "hardening.delivery",
+    "subscribe": "hardening.agents.router",
+    "subscriptions": "hardening.agents.router",
     "supervised_send": "hardening.delivery",
     "timeout_for": "hardening.timeouts",
     "unset_timeout": "hardening.timeouts",
+    "unsubscribe": "hardening.agents.router",
 }
 
 

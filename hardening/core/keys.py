@@ -65,6 +65,11 @@ is why this library needs one Redis and not a Redis Cluster, as Celery itself do
     {p}:beat:owner:{owner}          string   lives as long as the owner of periodic messages does
     {p}:beat:bell                   list     wakes the beat that leads, at most one token
     {p}:beat:vacancy                list     wakes one that stands by, at most one token
+    {p}:signal:subscriptions        hash     subscription -> what it is tied to, its pattern, who is told
+    {p}:signal:expiring             zset     subscription -> when its time to live is over, ms
+    {p}:signal:changes              stream   subscriptions that changed; the last id is the version of all
+    {p}:signal:stats                hash     what became of signals, and how long emitters waited
+    {p}:signal:emitter:{emitter}    string   the number and the answer of the last signal of an emitter, for a while
     ==============================  =======  ==================================================
 """
 
@@ -72,7 +77,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hardening.core.beat_keys import BeatKeys
+from hardening.core.signal_keys import SignalKeys
 
 __all__ = ["PRIORITY_SEPARATOR", "PRIORITY_STEPS", "UNACKED", "UNACKED_INDEX", "Keys", "list_of", "queue_of"]
 
@@ -97,7 +102,7 @@ def queue_of(list_key: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Keys(BeatKeys):
+class Keys(SignalKeys):
     """All keys of one deployment.
 
     Args:

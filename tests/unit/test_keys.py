@@ -69,6 +69,11 @@ ALL = {
     "{p}:beat:owner:{owner}": Keys("p").beat_owner("o"),
     "{p}:beat:bell": Keys("p").beat_bell,
     "{p}:beat:vacancy": Keys("p").beat_vacancy,
+    "{p}:signal:subscriptions": Keys("p").signal_subscriptions,
+    "{p}:signal:expiring": Keys("p").signal_expiring,
+    "{p}:signal:changes": Keys("p").signal_changes,
+    "{p}:signal:stats": Keys("p").signal_stats,
+    "{p}:signal:emitter:{emitter}": Keys("p").signal_emitter("m"),
 }
 
 
@@ -88,6 +93,7 @@ def test_keys_are_named_as_documented() -> None:
         "owner": "o",
         "target": "t",
         "entry": "e",
+        "emitter": "m",
     }
     assert [name.format_map(values) for name in ALL] == list(ALL.values())
 

@@ -78,7 +78,7 @@ def subscriber_of(
         if queue:
             raise ValueError(f"queue is {queue!r}, but an agent has its mailbox")
         named = Subscriber(task=AGENT_TASK, queue=who.queue, agent=who.name, args=(handler or _HANDLER,))
-        return owner_of(AGENT_TASK, app), named
+        return owner_of(AGENT_TASK, app or getattr(who, "app", None)), named
     if not isinstance(who, Task | Signature | str):
         raise TypeError(f"a subscriber is {who!r}, expected an agent, a task, a signature or the name of a task")
     if handler:

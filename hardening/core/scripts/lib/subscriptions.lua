@@ -5,7 +5,7 @@
 local MOST_CHANGES = 1000
 
 local function tie_of(record)
-  return string.match(record, '^([^\31]*)\31')
+  return string.match(record, '^([^\31]*)\31') or ''
 end
 
 local function version_of(changes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hardening.agents.router.emit import EMIT_TASK, emit_again
+from hardening.agents.router.emitting import EMIT_TASK, emit_again
 from hardening.core.scripts.signalling import Number
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ __all__ = ["ABOUT", "Router", "measure"]
 
 ABOUT = (
     "emit() of a signal with a small payload, in a warmed-up process, one after the other, among 1,000 subscriptions "
-    "by patterns; each signal has so many subscribers, each with a queue of its own. With changes: another app makes or "
-    "ends a subscription before every twentieth. p99: of the time that one emit() took. Stock has no such thing."
+    "by patterns; each signal has so many subscribers, each with a queue of its own. With changes: another app makes "
+    "or ends a subscription before every twentieth. p99: of the time that one emit() took. Stock has no such thing."
 )
 
 _SUBSCRIPTIONS = 1000

@@ -33,7 +33,8 @@
         ├── QueueFull          a replay stopped, for its queue has grown to the bound given
         └── FileRefused        an exported file cannot be imported
 
-Rooms draw branches of their own: :mod:`hardening.monitors.errors` (``MonitorError``).
+Rooms draw branches of their own: :mod:`hardening.monitors.errors` (``MonitorError``), those of
+signals :mod:`hardening.agents.router.errors` (``SignalError``).
 
 Every error carries typed attributes and builds its message from them.
 """

@@ -104,6 +104,15 @@ def test_what_may_have_been_emitted_is_not_emitted_again(
     assert balance(app) == {"published": 5}
 
 
+@pytest.mark.usefixtures("charge")
+def test_who_emits_again_does_not_go_on_as_that_emitter(app: Celery, server: EmbeddedRedis, prefix: str) -> None:
+    """The task may run twice, in two processes: what these emit next are two signals."""
+    apps = [app, app_for(server.broker_url, prefix)]
+    assert [one.tasks[EMIT_TASK]("a", 1, "m", 1) for one in apps] == [1, 1]
+    assert [emit("b", app=one).routed for one in apps] == [1, 1]
+    assert balance(app) == {"published": 3}
+
+
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("is_async", [False, True])
 def test_while_redis_is_away_a_signal_is_spooled(away: Celery, is_async: bool) -> None:

@@ -90,6 +90,7 @@ class Emitting:
         self._signal = signal
         self._casting = Casting(app, signal, payload)
         self._routes = routes_of(app)
+        self._is_lent = again is None
         self.emitter = Emitter(again.emitter, again.number - 1) if again else self._routes.lend()
         #: By which it is known, should it have to be emitted again.
         self.number = self._number = self.emitter.next()
@@ -124,7 +125,8 @@ class Emitting:
         """What became of it, told to all who listen; its emitter is free."""
         took_s = boot_clock_s() - self._begin_s
         self.emitter.took = bucket_of(took_s), int(took_s * 1e6)
-        self._routes.give_back(self.emitter)
+        if self._is_lent:  # what is emitted again may be so elsewhere at the same time, under the same name
+            self._routes.give_back(self.emitter)
         telemetry.emit(
             SignalEmitted(signal=self._signal, routed=self._routed, dropped=len(self._drops), took_s=took_s)
         )  # fmt: skip

@@ -149,7 +149,10 @@ def _asked(timeout_s: float, retries: int, on_error: OnError, app: Celery | None
         raise ValueError(f"timeout is {timeout_s!r}, expected a positive number of seconds")
     if retries < 0:
         raise ValueError(f"retries is {retries!r}, expected 0 or more")
-    return owner_of("", app)
+    found: Any = owner_of("", app)
+    # What is kept of an app must not follow the current one.
+    owner: Celery = getattr(found, "_get_current_object", lambda: found)()
+    return owner
 
 
 def _attempts(app: Celery, timeout_s: float, retries: int) -> Attempts:

@@ -67,7 +67,7 @@ class Casting:
         self.root = (parent.request.root_id or self.parent) if parent else None
         more = "".join(f", {_encode(name)}: {_encode(value)}" for name, value in outgoing().items())
         self.header = f"{_encode(signal)}{more}"
-        own = type(app).send_task is not Celery.send_task or "send_task" in vars(app)
+        own = app.__class__.send_task is not Celery.send_task or "send_task" in vars(app)
         self.is_one_by_one = own or is_watched()
         self.bodies: dict[tuple[str, str], str] = {}
 

@@ -222,6 +222,14 @@ def test_two_emitters_at_once_lose_and_double_nothing(app: Celery, charge: Any, 
     assert emit("other.49", app=others[1]).routed == 1
 
 
+def test_names_are_not_remembered_for_ever(app: Celery, charge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be as many as there are orders."""
+    monkeypatch.setattr(routes, "_MOST_NAMES", 2)
+    subscribe("order.*", charge, durable=True)
+    assert [emit(f"order.{number}", app=app).routed for number in range(5)] == [1] * 5
+    assert len(routes.routes_of(app)._by_name) <= 2
+
+
 # -- from a coroutine
 
 

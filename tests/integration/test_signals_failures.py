@@ -18,11 +18,12 @@ from hardening.agents.router.emitting import EMIT_TASK
 from hardening.agents.router.routes import routes_of
 from hardening.core import telemetry
 from hardening.core.deployment import client_of
+from hardening.core.errors import SpoolFull
 from hardening.core.scripts import Call
 from hardening.delivery import async_client
 from hardening.delivery.fallback import fallback_of
 from tests.forked import forked
-from tests.integration.spooling import app_for, receipts
+from tests.integration.spooling import AWAY, app_for, receipts
 from tests.integration.telling import arun, balance, charge_of, raws, waiting
 
 if TYPE_CHECKING:
@@ -144,6 +145,18 @@ def test_while_redis_is_away_an_emitter_may_be_told(
     assert not caplog.records
     assert (call("log").routed, len(caplog.records)) == (0, 1)
     assert receipts(fallback_of(away).spool) == []
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_spool_that_cannot_take_it_is_told(prefix: str, tmp_path: Path) -> None:
+    """Full, or nowhere to be written."""
+    full = app_for(AWAY, prefix, hardening_spool_max_messages=1)
+    assert emit("a", app=full, retries=0).spooled
+    with pytest.raises(SpoolFull):
+        emit("a", app=full, retries=0)
+    nowhere = app_for(AWAY, prefix, hardening_spool_path=str(tmp_path))
+    with pytest.raises(EmitFailed, match="not taken by Redis"):
+        emit("a", app=nowhere, retries=0)
 
 
 def test_a_full_redis_is_told(own_server: EmbeddedRedis, prefix: str) -> None:

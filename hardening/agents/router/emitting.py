@@ -13,7 +13,7 @@ from hardening.agents.router.emission import Emission, Emitting
 from hardening.agents.router.errors import EmitFailed
 from hardening.agents.router.events import SignalSpooled
 from hardening.core import telemetry, travel
-from hardening.core.errors import BreakerOpen, PublishFailed, SpoolError
+from hardening.core.errors import BreakerOpen, PublishFailed
 from hardening.delivery.async_client import forget_pool, pool_of, run_async
 from hardening.delivery.attempts import TRANSIENT, Attempts
 from hardening.delivery.fallback import fallback_of
@@ -166,8 +166,8 @@ def _not_emitted(
     if on_error == "dead_letter" and isinstance(away, (BreakerOpen, *TRANSIENT)):
         try:
             receipt = supervised_send(EMIT_TASK, (signal, payload, *number), retries=0, timeout=0.5, app=app)
-        except (PublishFailed, SpoolError) as error:
-            raise error from away
+        except PublishFailed as unsent:
+            raise EmitFailed(signal, attempts.count, away, is_uncertain=attempts.is_uncertain) from unsent
         telemetry.emit(SignalSpooled(signal=signal, receipt=receipt.id, why=f"{type(away).__name__}: {away}"))
         return Emission(signal, spooled=receipt)
     failed = EmitFailed(signal, attempts.count, away, is_uncertain=attempts.is_uncertain)

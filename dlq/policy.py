@@ -25,6 +25,7 @@ NEVER_HEALS: dict[str, str] = {
     Reason.CRASHED: "it has killed its process several times, and would kill others",
     Reason.UNDECODABLE: "its bytes stay the same",
     Reason.EXPIRED: "its sender said that later is too late",
+    Reason.MAILBOX_FULL: "its agent could not keep up, and messages that come late come out of order",
     Reason.SCHEDULE_FAILED: "its schedule goes on, and whether a late slot is still wanted is for people to say",
     Reason.MAILBOX_FULL: "its mailbox was to drop it; by now it would come out of order, and past the bound",
     Reason.REJECTED: "its task looked at it and decided",

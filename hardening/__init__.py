@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hardening.agents import Agent, AgentState, agent, handles, host
+    from hardening.agents.router import aemit, emit, subscribe, subscriptions, unsubscribe
     from hardening.app import harden
     from hardening.breaker import Breaker, CircuitOpen
     from hardening.context import breadcrumb, error_context
@@ -71,6 +72,7 @@ __all__ = [
     "Target",
     "ademonitor",
     "agent",
+    "aemit",
     "amonitor",
     "amonitoring",
     "asupervised_send",
@@ -79,6 +81,7 @@ __all__ = [
     "call_with_timeout",
     "deadline",
     "demonitor",
+    "emit",
     "error_context",
     "find_leaks",
     "handles",
@@ -91,9 +94,12 @@ __all__ = [
     "send_many",
     "set_timeout",
     "stream_many",
+    "subscribe",
+    "subscriptions",
     "supervised_send",
     "timeout_for",
     "unset_timeout",
+    "unsubscribe",
 ]
 
 _HOMES = {
@@ -113,6 +119,7 @@ _HOMES = {
     "Target": "hardening.monitors",
     "ademonitor": "hardening.monitors",
     "agent": "hardening.agents",
+    "aemit": "hardening.agents.router",
     "amonitor": "hardening.monitors",
     "amonitoring": "hardening.monitors",
     "asupervised_send": "hardening.delivery",
@@ -121,6 +128,7 @@ _HOMES = {
     "call_with_timeout": "hardening.timeouts",
     "deadline": "hardening.timeouts",
     "demonitor": "hardening.monitors",
+    "emit": "hardening.agents.router",
     "error_context": "hardening.context",
     "find_leaks": "hardening.monitors",
     "handles": "hardening.agents",
@@ -133,9 +141,12 @@ _HOMES = {
     "send_many": "hardening.delivery",
     "set_timeout": "hardening.timeouts",
     "stream_many": "hardening.delivery",
+    "subscribe": "hardening.agents.router",
+    "subscriptions": "hardening.agents.router",
     "supervised_send": "hardening.delivery",
     "timeout_for": "hardening.timeouts",
     "unset_timeout": "hardening.timeouts",
+    "unsubscribe": "hardening.agents.router",
 }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from dlq.policy import RetryPolicy, check_reasons
+from hardening.agents.router.again import give_emit
 from hardening.boundaries.tasks import give_boundaries
 from hardening.context.here import pack
 from hardening.core import telemetry
@@ -87,6 +88,7 @@ def harden(app: Celery) -> Celery:
     _prepare_tasks(app, limits)
     give_circuits(app, settings)
     set_settings(app, settings)
+    give_emit(app)
     install(app, table)
     bound_waits()
     for event in overridden:

@@ -36,7 +36,8 @@
         └── FileRefused        an exported file cannot be imported
 
 Rooms draw branches of their own: :mod:`hardening.monitors.errors` (``MonitorError``),
-:mod:`hardening.agents.coordination.errors` (``CoordinationError``).
+:mod:`hardening.agents.coordination.errors` (``CoordinationError``), and for signals
+:mod:`hardening.agents.router.errors` (``SignalError``).
 
 Every error carries typed attributes and builds its message from them.
 """

@@ -83,6 +83,11 @@ is why this library needs one Redis and not a Redis Cluster, as Celery itself do
     {p}:agent:{agent}:journal       list     what an agent did since its state was last written whole
     {p}:agent:{agent}:restarts      zset     restart of an agent -> when, ms
     {p}:reply:{ask}                 list     the answer to one who asked, for a while
+    {p}:signal:subscriptions        hash     subscription -> what it is tied to, its pattern, who is told
+    {p}:signal:expiring             zset     subscription -> when its time to live is over, ms
+    {p}:signal:changes              stream   subscriptions that changed; the last id is the version of all
+    {p}:signal:stats                hash     what became of signals, and how long emitters waited
+    {p}:signal:emitter:{emitter}    string   the number and the answer of the last signal of an emitter, for a while
     ==============================  =======  ==================================================
 """
 
@@ -92,6 +97,7 @@ from dataclasses import dataclass
 
 from hardening.core.agent_keys import AgentKeys
 from hardening.core.coordination_keys import CoordinationKeys
+from hardening.core.signal_keys import SignalKeys
 
 __all__ = ["PRIORITY_SEPARATOR", "PRIORITY_STEPS", "UNACKED", "UNACKED_INDEX", "Keys", "list_of", "queue_of"]
 
@@ -117,6 +123,7 @@ def queue_of(list_key: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Keys(AgentKeys, CoordinationKeys):
+class Keys(SignalKeys):
     """All keys of one deployment.
 
     Args:

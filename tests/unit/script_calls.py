@@ -17,6 +17,7 @@ from hardening.core.scripts import (
     keeping,
     mailing,
     monitoring,
+    signalling,
     timeouts,
 )
 from hardening.core.scripts.beating import Letter, Slot
@@ -60,6 +61,7 @@ CALLS: dict[str, Call] = {
     "meet": coordinating.meet(KEYS, "b", "p", 2, generation=None, lease_ms=1, keep_ms=1),
     "renew_grants": coordinating.renew_grants(KEYS, []),
     "resign_lead": coordinating.resign_lead(KEYS, "e", "1 c"),
+    "emit": signalling.emit(SCOPE, signalling.Number("m", 1), [], version="", grace_ms=1),
     "flush": SCOPE.flush("s", "list", "q", b"raw", receipt={}),
     "found_mailbox": mailing.found(KEYS, "a", 1),
     "groups": calls.groups(KEYS),
@@ -94,6 +96,9 @@ CALLS: dict[str, Call] = {
     "send_slot": beating.send_slot(
         SCOPE, SLOT, "list", "q", b"raw", due_ms=0, history_most=1, overlap="allow", wait_ms=1, receipt={}
     ),
+    "list_subscriptions": signalling.list_subscriptions(KEYS, 1),
+    "read_subscriptions": signalling.read_subscriptions(KEYS, ""),
+    "subscribe": signalling.subscribe(KEYS, "s", "", ttl_ms=0, grace_ms=1, about=""),
     "take": SCOPE.take("c", [], 1),
     "watch": calls.watch(KEYS, "r", 1),
     "tell_mailbox": mailing.tell(SCOPE, "list", "agent.a", b"raw", mailing.Bound(1)),
@@ -101,6 +106,7 @@ CALLS: dict[str, Call] = {
     "change_timeout": timeouts.change_timeout(KEYS, "default", "5"),
     "read_timeouts": timeouts.read_timeouts(KEYS),
     "trim": keeping.trim(KEYS, most=1, max_age_ms=1, limit=1),
+    "unsubscribe": signalling.unsubscribe(KEYS, []),
     "undeclare": beating.undeclare(KEYS, "e"),
     "verify": calls.verify(KEYS, limit=1, steps=(0,), unacked="unacked"),
 }
@@ -128,6 +134,7 @@ UNSIGNED = {
     "lead",
     "leave",
     "meet",
+    "list_subscriptions",
     "monitor",
     "monitor_down",
     "monitor_find",
@@ -140,6 +147,7 @@ UNSIGNED = {
     "plan",
     "postpone_slot",
     "read_timeouts",
+    "read_subscriptions",
     "readmit",
     "recover",
     "renew",
@@ -147,9 +155,11 @@ UNSIGNED = {
     "resign",
     "resign_lead",
     "restore_stock",
+    "subscribe",
     "thin",
     "trim",
     "undeclare",
+    "unsubscribe",
     "verify",
     "watch",
 }
@@ -216,6 +226,11 @@ NAMES = {
     "scheduled": KEYS.scheduled,
     "scheduled_messages": KEYS.scheduled_messages,
     "seq": KEYS.seq,
+    "signal_changes": KEYS.signal_changes,
+    "signal_emitter": KEYS.signal_emitter("m"),
+    "signal_expiring": KEYS.signal_expiring,
+    "signal_stats": KEYS.signal_stats,
+    "signal_subscriptions": KEYS.signal_subscriptions,
     "started": KEYS.started("c"),
     "timeout_changes": KEYS.timeout_changes,
     "timeouts": KEYS.timeouts,

@@ -87,6 +87,11 @@ ALL = {
     "{p}:agent:{agent}:journal": Keys("p").journal("a"),
     "{p}:agent:{agent}:restarts": Keys("p").restarts("a"),
     "{p}:reply:{ask}": Keys("p").reply("k"),
+    "{p}:signal:subscriptions": Keys("p").signal_subscriptions,
+    "{p}:signal:expiring": Keys("p").signal_expiring,
+    "{p}:signal:changes": Keys("p").signal_changes,
+    "{p}:signal:stats": Keys("p").signal_stats,
+    "{p}:signal:emitter:{emitter}": Keys("p").signal_emitter("m"),
 }
 
 
@@ -114,6 +119,7 @@ def test_keys_are_named_as_documented() -> None:
         "grant": "g",
         "agent": "a",
         "ask": "k",
+        "emitter": "m",
     }
     assert [name.format_map(values) for name in ALL] == list(ALL.values())
 

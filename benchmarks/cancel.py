@@ -22,7 +22,8 @@ __all__ = ["ABOUT", "Canceller", "measure"]
 ABOUT = (
     "receipt.cancel() of the message that was queued last, of the one in the middle and of the one that was queued "
     "first, which is where the search ends, in one queue. Block: the longest that one call kept Redis, by its own log, "
-    "preemption included; a removal takes longest in the middle, for Redis counts its way there. Stock revokes: it keeps the id in every worker, and the message in its queue."
+    "preemption included; a removal takes longest in the middle, for Redis counts its way there. Stock revokes: it "
+    "keeps the id in every worker, and the message in its queue."
 )
 
 _PATIENCE_S = 230.0

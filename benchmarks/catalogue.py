@@ -5,7 +5,20 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks import broadcast, deadletters, depth, idle, monitors, publish, queues, recovery, signals, throughput
+from benchmarks import (
+    broadcast,
+    cancel,
+    deadletters,
+    depth,
+    idle,
+    monitors,
+    publish,
+    queues,
+    receipts,
+    recovery,
+    signals,
+    throughput,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +41,9 @@ class Measure(NamedTuple):
     run: Callable[[Stage], list[Row]]
 
 
-_MODULES = (publish, broadcast, signals, throughput, queues, recovery, deadletters, idle, depth, monitors)
+_MODULES = (
+    publish, broadcast, signals, cancel, receipts, throughput, queues, recovery, deadletters, idle, depth, monitors
+)  # fmt: skip
 
 MEASURES: Mapping[str, Measure] = MappingProxyType(
     {module.__name__.rpartition(".")[2]: Measure(module.ABOUT, module.measure) for module in _MODULES}

@@ -16,6 +16,7 @@ from hardening.core.deployment import is_hardened, set_settings
 from hardening.core.errors import ConfigError, HardeningWarning
 from hardening.core.settings import Settings
 from hardening.core.travel import let_travel, register
+from hardening.delivery.afterwards import keep_back
 from hardening.delivery.result_backend import OVERRIDES
 from hardening.overrides import conf_for, dangers_in, overridden_in
 from hardening.timeouts.lookup import install
@@ -79,6 +80,7 @@ def harden(app: Celery) -> Celery:
     app.loader.override_backends = {**OVERRIDES, **app.loader.override_backends}
     app.amqp.Connection = Connection
     speed_up(app.amqp)
+    keep_back(app.amqp)
     let_travel(app.amqp)
     register(HEADER, pack)
     app.steps["worker"].add(BeginStep)

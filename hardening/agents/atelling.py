@@ -7,7 +7,6 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hiredis import pack_command
 from redis.exceptions import RedisError
 
 from hardening.core.agent_keys import mailbox_queue
@@ -15,7 +14,7 @@ from hardening.core.deployment import scope_of
 from hardening.core.errors import BreakerOpen, MailboxFull
 from hardening.core.membership import boot_clock_s
 from hardening.core.scripts.mailing import Told, tell
-from hardening.delivery.async_client import forget_pool, pool_of, run_async
+from hardening.delivery.async_client import forget_pool, lent_by, pool_of, round_trip, run_async
 from hardening.delivery.attempts import TRANSIENT, Attempts
 from hardening.delivery.draft import Draft
 from hardening.delivery.idempotency import once_of
@@ -122,10 +121,5 @@ class AsyncTelling:
 
 async def block_on(app: Celery, command: tuple[str, ...]) -> Any:
     """Runs a command that blocks on the server, on a connection that no sender waits for; returns the reply."""
-    pool = await pool_of(app, for_waiting=True)
-    connection = await pool.get_connection()
-    try:
-        await connection.send_packed_command(pack_command(command), check_health=False)  # type: ignore[arg-type]
-        return await connection.read_response()
-    finally:
-        await asyncio.shield(pool.release(connection))
+    async with lent_by(await pool_of(app, listens=True)) as connection:
+        return await round_trip(connection, command)

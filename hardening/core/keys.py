@@ -23,6 +23,7 @@ is why this library needs one Redis and not a Redis Cluster, as Celery itself do
     {p}:crashes                     hash     message id -> crashes so far
     {p}:delivery:{receipt}          hash     the state of a supervised message
     {p}:changes:{receipt}           stream   its new states, while somebody waits for them
+    {p}:group:{group}               string   JSON: which messages were sent as one
     {p}:cancelling                  hash     message id -> until when and by whom its holder is asked to give it up
     {p}:idempotency:{digest}        string   the receipt of the one message that has an idempotency key
     {p}:flushing:{spool}            set      message ids that Redis has and a spool has not yet forgotten
@@ -153,6 +154,10 @@ class Keys(SignalKeys):
     def changes(self, receipt: str) -> str:
         """Tells those who wait for a supervised message of its new states."""
         return f"{self.prefix}:changes:{receipt}"
+
+    def group(self, group: str) -> str:
+        """Which messages were sent as one."""
+        return f"{self.prefix}:group:{group}"
 
     def idempotency(self, digest: str) -> str:
         """Which receipt has an idempotency key, of which this is the digest."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -18,16 +19,19 @@ from hardening.core.errors import ConfigError
 from hardening.delivery.async_sentinel import AsyncSentinelPool, sentinel_pool_like
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
     from celery import Celery
 
     from hardening.core.scripts import Call
 
-__all__ = ["forget_pool", "pool_of", "run_async"]
+__all__ = ["forget_pool", "lent_by", "pool_of", "round_trip", "run_async", "run_on"]
 
-#: The most connections of one loop; further sends wait for one. Those on which somebody waits for an answer are others.
-_MOST, _MOST_WAITING = 32, 256
+#: The most connections of one loop; further sends wait for one.
+_MOST = 32
+#: The most on which one loop listens for changes, apart from those, and for how long others wait for one, in seconds:
+#: they ask again and again.
+_MOST_LISTENING, _TURN_S = 256, 0.25
 #: What either kind of connection understands.
 _SHARED = frozenset(
     {"host", "port", "path", "db", "username", "password", "credential_provider", "client_name", "protocol"}
@@ -36,31 +40,31 @@ _SHARED = frozenset(
     | {"ssl_check_hostname", "ssl_min_version", "ssl_ciphers", "ssl_password"}
     | {"ssl_include_verify_flags", "ssl_exclude_verify_flags"}
 )
-_POOLS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[int, int], Any]] = WeakKeyDictionary()
+_POOLS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[int, bool], Any]] = WeakKeyDictionary()
 #: What each loop that has pools ends with.
 _ENDS: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None]] = WeakKeyDictionary()
 
 
-async def pool_of(app: Celery, *, for_waiting: bool = False) -> Any:
+async def pool_of(app: Celery, *, listens: bool = False) -> Any:
     """The pool of this loop for an app's broker; its connections are closed when the loop ends.
 
     Args:
         app: whose broker.
-        for_waiting: the pool of those who block on the server, so that nobody who sends waits for them.
+        listens: for commands that block on the server, so that no send ever waits for their end.
 
     Raises:
         ConfigError: the app is not hardened, or wants of TLS what no event loop's connection checks.
     """
     loop = asyncio.get_running_loop()
     pools = _POOLS.setdefault(loop, {})
-    most = _MOST_WAITING if for_waiting else _MOST
-    if (id(app), most) not in pools:
+    kind = (id(app), listens)
+    if kind not in pools:
         if loop not in _ENDS:
             _ENDS[loop] = _closing()
             await anext(_ENDS[loop])
         client = await asyncio.to_thread(client_of, app)  # which of several brokers answers is asked over a socket
-        pools.setdefault((id(app), most), _like(client.connection_pool, most))  # others may have made one meanwhile
-    return pools[id(app), most]
+        pools.setdefault(kind, _like(client.connection_pool, listens=listens))  # others may have made one meanwhile
+    return pools[kind]
 
 
 async def _closing() -> AsyncGenerator[None]:
@@ -83,19 +87,20 @@ async def forget_pool(app: Celery) -> None:
     Several Sentinels are no such: whoever connects through them looks anew each time.
     """
     pools = _POOLS.get(asyncio.get_running_loop(), {})
-    key = id(app), _MOST
-    if isinstance(pools.get(key), AsyncSentinelPool) or len(app.connection_for_write().alt) <= 1:
-        return
-    for pool in (pools.pop(key, None), pools.pop((id(app), _MOST_WAITING), None)):
-        if pool is not None:
-            await pool.disconnect()
+    for kind in ((id(app), False), (id(app), True)):
+        if kind in pools and not isinstance(pools[kind], AsyncSentinelPool):
+            if len(app.connection_for_write().alt) <= 1:
+                return
+            await pools.pop(kind).disconnect()
 
 
-def _like(pool: Any, most: int) -> Any:
+def _like(pool: Any, *, listens: bool) -> Any:
     """A pool that reaches the same Redis in the same way."""
     is_tls = issubclass(pool.connection_class, SSLConnection)
     options = _options_like(pool.connection_kwargs)
-    options |= {"max_connections": most, "timeout": options.get("socket_timeout")}
+    options |= {"max_connections": _MOST, "timeout": options.get("socket_timeout")}
+    if listens:
+        options |= {"max_connections": _MOST_LISTENING, "timeout": _TURN_S}
     kind: type[Any]
     if isinstance(pool, SentinelConnectionPool):
         kind = async_sentinel.SentinelManagedSSLConnection if is_tls else async_sentinel.SentinelManagedConnection
@@ -115,17 +120,32 @@ def _options_like(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name in _SHARED}
 
 
-async def run_async(call: Call, pool: Any) -> Any:
-    """Runs a script and waits for its reply, as ``Call.run`` does.
+@asynccontextmanager
+async def lent_by(pool: Any) -> AsyncIterator[Any]:
+    """A connection of a pool, for a block.
 
-    However it ends, also by cancellation, redis-py closes a connection whose answer is still to come.
+    However that ends, also by cancellation, redis-py closes a connection whose answer is still to come.
     """
     connection = await pool.get_connection()
     try:
+        yield connection
+    finally:
+        await asyncio.shield(pool.release(connection))
+
+
+async def run_async(call: Call, pool: Any) -> Any:
+    """Runs a script and waits for its reply, as ``Call.run`` does."""
+    async with lent_by(pool) as connection:
+        return await run_on(call, connection)
+
+
+async def run_on(call: Call, connection: Any) -> Any:
+    """The same over one connection, which stays the caller's."""
+    try:
         try:
-            return await _round_trip(connection, call.command)
+            return await round_trip(connection, call.command)
         except NoScriptError:
-            return await _round_trip(connection, call.full_command)
+            return await round_trip(connection, call.full_command)
     except ResponseError as error:
         told = call.told(error)
         if isinstance(told, ReadOnlyError):  # no master any more: whoever connects anew may find who is
@@ -133,10 +153,9 @@ async def run_async(call: Call, pool: Any) -> Any:
         if told is error:
             raise
         raise told from error
-    finally:
-        await asyncio.shield(pool.release(connection))
 
 
-async def _round_trip(connection: Any, command: Any) -> Any:
+async def round_trip(connection: Any, command: Any) -> Any:
+    """One command over a connection."""
     await connection.send_packed_command(pack_command(command), check_health=False)
     return await connection.read_response()

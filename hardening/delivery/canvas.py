@@ -26,6 +26,7 @@ from hardening.core.errors import BreakerOpen, HardeningError, PublishFailed, Se
 from hardening.core.membership import boot_clock_s
 from hardening.core.stand_in import standing_in
 from hardening.delivery.attempts import TRANSIENT, Attempts
+from hardening.delivery.fallback import fallback_of
 from hardening.delivery.group_receipt import GroupReceipt, Returned
 from hardening.delivery.outgoing import Outgoing, fields_of, owner_of
 from hardening.delivery.producer import ReceiptProducer
@@ -80,6 +81,7 @@ def send_canvas(
     with sending.in_place():
         sent = sending.send(tuple(args), dict(kwargs or {}), options)
     receipt = sending.receipt(sent)
+    sending.keep(receipt)
     _let_go(sending.app, sent, sending.published)
     if not isinstance(sent, EagerResult | GroupResult) or sending.members:
         receipt = sending.replicated(receipt)
@@ -221,6 +223,15 @@ class _Sending:
         name = str(result.name or self._name)
         fields = {**fields_of(name, self.app), "task_id": str(result.id)}
         return ran_here(Receipt(str(result.id), self.app), result, fields)
+
+    def keep(self, receipt: Receipt) -> None:
+        """Has Redis keep which messages these are, so that others can follow them; while it is away they cannot."""
+        if not isinstance(receipt, GroupReceipt) or not self.members:
+            return
+        breaker = fallback_of(self.app).breaker
+        attempts = Attempts(self.app, retries=self._terms.retries, timeout_s=max(0.1, self.left_s), breaker=breaker)
+        with suppress(RedisError, BreakerOpen, *TRANSIENT):
+            attempts.run(self._name, receipt.record.keep(self.app, receipt.id).run)
 
     def replicated(self, receipt: Receipt) -> Receipt:
         """The receipt with how many replicas have each message.

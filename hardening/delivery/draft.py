@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.common import maybe_declare
 from kombu.compression import compress
-from kombu.entity import Exchange
+from kombu.entity import Exchange, Queue
 from kombu.serialization import dumps
+from kombu.transport.virtual.exchange import STANDARD_EXCHANGE_TYPES
 
 from hardening.core import payload as payloads
 from hardening.core import raw as raw_message
@@ -98,6 +99,32 @@ class Draft:
         if self.publication is None:
             self.publication = self._finished(self._queue_from(client, **self.payload["properties"]["delivery_info"]))
         return self.publication
+
+    def resolved_here(self) -> Publication | None:
+        """The same while Redis is away, by what this app declares alone; None: that leads to no queue, or to several.
+
+        Whoever bound another queue to the exchange, elsewhere, is not known of here.
+        """
+        if self.publication is None and self.payload:
+            bindings = self._bindings(**self.payload["properties"]["delivery_info"])
+            if len(bindings) == 1:
+                self.publication = self._finished(*bindings)
+        return self.publication
+
+    def _bindings(self, *, exchange: str, routing_key: str) -> set[str]:
+        """The queues to which an exchange leads, as kombu would tell from the declarations of this app."""
+        declared = [entity for entity in (*self._declare, *self.app.amqp.queues.values()) if isinstance(entity, Queue)]
+        bound = [
+            (queue.exchange.type, queue.routing_key or "", queue.name)
+            for queue in declared
+            if queue.exchange and queue.exchange.name == exchange
+        ]
+        kinds = {kind for kind, *_ in bound}
+        if len(kinds) != 1 or not kinds <= STANDARD_EXCHANGE_TYPES.keys():
+            return set()
+        kind: Any = STANDARD_EXCHANGE_TYPES[kinds.pop()](None)
+        table = [kind.prepare_bind(queue, exchange, key, None) for _, key, queue in bound]
+        return set(kind.lookup(table, exchange, routing_key, None))
 
     def _take_down(
         self,

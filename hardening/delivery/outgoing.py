@@ -145,15 +145,17 @@ class Outgoing:
 
         Raises:
             SpoolFull: there is no room.
-            PublishFailed: the spool cannot be written, or where the message goes only Redis knows.
+            PublishFailed: the spool cannot be written, or where the message goes only Redis knows: this app declares no
+                queue, or several, to which its exchange leads.
         """
         if self.terms.on_error != "dead_letter" or not isinstance(away, (BreakerOpen, *TRANSIENT)):
             return None
-        if draft.publication is None:
+        publication = draft.resolved_here()
+        if publication is None:
             raise PublishFailed(self.receipt.id, self.name, attempts.count, away, spool=_unroutable(draft)) from away
         why = f"{type(away).__name__}: {away}"
         try:
-            kept = self.fallback.keep(draft.publication, is_uncertain=attempts.is_uncertain, why=why)
+            kept = self.fallback.keep(publication, is_uncertain=attempts.is_uncertain, why=why)
         except SpoolFull as full:
             raise full from away
         except SpoolError as error:
@@ -173,8 +175,8 @@ class Outgoing:
 def _unroutable(draft: Draft) -> LookupError:
     exchange = draft.payload["properties"]["delivery_info"]["exchange"] if draft.payload else ""
     return LookupError(
-        f"where the exchange {exchange!r} leads only Redis knows; what is sent to a queue of a direct exchange "
-        "(queue=NAME, and no exchange or routing key beside it) is spooled"
+        f"where the exchange {exchange!r} leads only Redis knows: this app declares no queue, or several, "
+        "(task_queues) to which it leads with this routing key; what goes to exactly one is spooled"
     )
 
 

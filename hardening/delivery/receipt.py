@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Self
 from celery import current_app, states
 
 from dlq import Reason
-from hardening.core.errors import ConfirmTimeout, MessageDied, ReceiptNotFound
-from hardening.core.membership import boot_clock_s
+from hardening.core.errors import ReceiptNotFound
+from hardening.delivery.async_follower import AsyncFollower
 from hardening.delivery.cancelling import Cancellation, CancelOutcome, cancel
 from hardening.delivery.follower import Follower
-from hardening.delivery.receipt_state import RANK, DeliveryStatus, Transition, about_of, history_of, status_of
+from hardening.delivery.receipt_state import DeliveryStatus, Transition, about_of, history_of, status_of
 from hardening.delivery.results import await_result, result_here
+from hardening.delivery.waiting import Wait
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from celery.result import EagerResult
 
 __all__ = ["DeliveryStatus", "Receipt", "Transition", "ran_here"]
-
-
-#: How soon a waiter looks again for what is not in Redis yet, but may be in a spool, in seconds.
-_SPOOLED_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -164,28 +161,39 @@ class Receipt:
             redis.RedisError: Redis was away all the time, or to the end.
             ValueError: there is no such state to wait for.
         """
-        awaited = RANK.get(status_of({"state": state}))
-        if not awaited:
-            raise ValueError(f"cannot wait for {state!r}, expected queued, claimed, started or acked")
-        if self.here is not None and self.status() is DeliveryStatus.ACKED:
-            return DeliveryStatus.ACKED
+        wait = Wait(self.id, state, timeout)
         if self.here is not None:
-            raise MessageDied(self.id, self.here["reason"])
-        until_s, follower = boot_clock_s() + timeout, self._follower
+            return wait.ended_here(self.here)
+        follower = self._follower
         while True:
-            left_s = until_s - boot_clock_s()
+            left_s = wait.left_s
             fields, last = follower.watch(left_s)
-            status = status_of(fields)
-            if any(RANK.get(seen.state, 0) >= awaited for seen in history_of(fields)):
-                return status
-            if status is DeliveryStatus.DEAD:
-                raise MessageDied(self.id, fields.get("reason", "unknown"))
+            if (reached := wait.reached(fields)) is not None:
+                return reached
             if left_s <= 0:
-                status = status if fields else self.status()
-                if status is DeliveryStatus.UNKNOWN:
-                    raise ReceiptNotFound(self.id)
-                raise ConfirmTimeout(self.id, state, status, timeout)
-            follower.await_change(last, left_s if fields else min(left_s, _SPOOLED_S))
+                wait.give_up(fields or self._fields())
+            follower.await_change(last, wait.pause_s(fields, left_s))
+
+    async def await_until(self, state: str = "acked", timeout: float = 30.0) -> DeliveryStatus:  # noqa: ASYNC109
+        """Waits as :meth:`wait` does, without holding up the event loop: ``await receipt.await_until("acked")``.
+
+        The loop's own connections are blocked on, at most 64 at once; those who wait beyond that ask again four times a
+        second. A thread is used for the disk of a spool alone.
+
+        Args, returns and raises as :meth:`wait`; but a Redis that hangs is not waited for any longer than ``timeout``.
+        """
+        wait = Wait(self.id, state, timeout)
+        if self.here is not None:
+            return wait.ended_here(self.here)
+        follower = AsyncFollower(self.app, self.id)
+        while True:
+            left_s = wait.left_s
+            fields, last = await follower.watch(left_s)
+            if (reached := wait.reached(fields)) is not None:
+                return reached
+            if left_s <= 0:
+                wait.give_up(fields or await follower.fields())
+            await follower.await_change(last, wait.pause_s(fields, left_s))
 
 
 def ran_here(receipt: Receipt, result: EagerResult[Any], fields: Mapping[str, str]) -> Receipt:

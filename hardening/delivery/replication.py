@@ -20,6 +20,7 @@ from redis.exceptions import ResponseError
 from hardening.core.errors import ConfigError
 from hardening.core.membership import boot_clock_s
 from hardening.core.scripts.calls import count_repeat
+from hardening.delivery.async_client import round_trip, run_on
 from hardening.delivery.attempts import TRANSIENT
 
 if TYPE_CHECKING:
@@ -81,26 +82,58 @@ class Replication:
 
     def reached(self, connection: Any) -> int:
         """How many replicas have what this connection wrote last: at least as many as are asked for, or time is up."""
-        longest_s = (connection.socket_timeout or 1.0) / 2
         while True:
-            left_s = self.until_s - boot_clock_s()
-            reached = self._ask(connection, max(1, int(min(left_s, longest_s) * 1000)))
-            if reached >= self.replicas or left_s <= longest_s:
+            wait_ms, is_last = self._patience(connection)
+            connection.send_packed_command([pack_command(self._question(wait_ms))], check_health=False)
+            try:
+                reached = self._answer(connection.read_response(disconnect_on_error=True))
+            except ResponseError as error:
+                self._refused(error)
+                raise
+            if reached >= self.replicas or is_last:
                 return reached
 
-    def _ask(self, connection: Any, wait_ms: int) -> int:
-        name = ("WAITAOF", 1) if self.on_disk else ("WAIT",)
-        connection.send_packed_command([pack_command((*name, self.replicas, wait_ms))], check_health=False)
+    async def reached_async(self, connection: Any, *, wrote: bool) -> int:
+        """The same over a connection of an event loop, which goes on meanwhile.
+
+        Args:
+            connection: that of the publication; nobody else may use it until this returns.
+            wrote: whether the publication was no repeat.
+
+        Raises:
+            ConfigError: the server cannot tell what is on disk.
+        """
         try:
-            reply = connection.read_response(disconnect_on_error=True)
+            if not wrote:
+                await run_on(count_repeat(self.keys), connection)
+            while True:
+                wait_ms, is_last = self._patience(connection)
+                reached = self._answer(await round_trip(connection, self._question(wait_ms)))
+                if reached >= self.replicas or is_last:
+                    return reached
         except ResponseError as error:
-            if not self.on_disk:
-                raise
-            raise ConfigError(
-                "on_disk=True needs WAITAOF, of Redis 7.2 or newer with appendonly yes: "
-                f"{error}; the message is published"
-            ) from error
+            self._refused(error)
+            raise
+        except TRANSIENT:
+            return 0
+
+    def _patience(self, connection: Any) -> tuple[int, bool]:
+        """For how long to ask now, in ms, and whether time is up then: a socket must not give up first."""
+        longest_s, left_s = (connection.socket_timeout or 1.0) / 2, self.until_s - boot_clock_s()
+        return max(1, int(min(left_s, longest_s) * 1000)), left_s <= longest_s
+
+    def _question(self, wait_ms: int) -> Any:
+        return (*(("WAITAOF", 1) if self.on_disk else ("WAIT",)), self.replicas, wait_ms)
+
+    def _answer(self, reply: Any) -> int:
         if not self.on_disk:
             return int(reply)
         on_master, on_replicas = map(int, reply)
         return on_replicas if on_master else 0
+
+    def _refused(self, error: ResponseError) -> None:
+        if self.on_disk:
+            raise ConfigError(
+                "on_disk=True needs WAITAOF, of Redis 7.2 or newer with appendonly yes: "
+                f"{error}; the message is published"
+            ) from error

@@ -89,6 +89,19 @@ class Terms:
         except (DeliveryError, RedisError) as error:
             self.fell_short(error)
 
+    async def await_worker_async(self, receipt: Receipt, left_s: float) -> None:
+        """The same in an event loop.
+
+        Raises:
+            DeliveryError: it did not, with ``on_error="raise"``.
+        """
+        if not self.is_by_worker:
+            return
+        try:
+            await receipt.await_until(self.confirm, max(0.0, left_s))
+        except (DeliveryError, RedisError) as error:
+            self.fell_short(error)
+
     def await_replicas(self, receipt: Receipt, reached: int) -> Receipt:
         """The receipt with how many replicas have its message.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ from dlq import DeadLetters
 from hardening.core.embedded import EmbeddedRedis
 from hardening.core.errors import EmbeddedRedisError
 from tests.conftest import SERVERS
+from tests.eventually import eventually
 from tests.integration.adding import add_of
 from tests.integration.scheduling import Scheduling
 from tests.integration.spooling import AWAY, app_for
@@ -33,6 +35,23 @@ def own_server() -> Iterator[EmbeddedRedis]:
         pytest.skip("no Redis server on this machine")
     with EmbeddedRedis(port=0) as running:
         yield running
+
+
+@pytest.fixture
+def master(binary: str) -> Iterator[EmbeddedRedis]:
+    """A Redis of this test's own, which waits for no further replicas before it serves one."""
+    with EmbeddedRedis(server=binary, port=0, config={"repl-diskless-sync-delay": "0"}) as running:
+        yield running
+
+
+@pytest.fixture
+def replica(binary: str, master: EmbeddedRedis) -> Iterator[EmbeddedRedis]:
+    """Its replica, in step."""
+    with EmbeddedRedis(server=binary, port=0) as running, running.client() as client, master.client() as asked:
+        client.execute_command("REPLICAOF", *master.broker_url.split("//")[1].split("/")[0].split(":"))
+        eventually(lambda: asked.execute_command("WAIT", 1, 100) == 1, 30)
+        yield running
+        os.kill(running.pid, signal.SIGCONT)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from celery.signals import after_task_publish
 
 from hardening import asupervised_send
 from hardening.core.embedded import EmbeddedRedis
@@ -18,7 +17,6 @@ from hardening.core.scripts import Script
 from hardening.delivery import async_client
 from hardening.delivery.async_client import pool_of
 from hardening.delivery.fallback import fallback_of
-from tests.eventually import eventually
 from tests.faults.proxy import Proxy
 from tests.integration.spooling import AWAY, app_for, receipts
 from tests.integration.stage import Stage, State
@@ -173,34 +171,6 @@ def test_a_retry_of_the_same_send_is_no_second_message(
 
         warm, receipt = run(app, both())
     assert stage.state() == State(queued={"q": [warm.id, receipt.id]}, rung={"q"})
-
-
-def test_who_listens_hears_of_it_after_the_publication(shop: Celery, stage: Stage) -> None:
-    """As from the other send."""
-    seen: list[int] = []
-
-    def after(**_: Any) -> None:
-        seen.append(stage.client.llen(stage.list_key()))
-
-    after_task_publish.connect(after)
-    try:
-        run(shop, asupervised_send("add", app=shop))
-    finally:
-        after_task_publish.disconnect(after)
-    assert seen == [1]
-
-
-def test_a_worker_can_confirm(shop: Celery, stage: Stage) -> None:
-    """While the loop goes on."""
-
-    async def confirmed() -> Any:
-        send = asyncio.create_task(asupervised_send("add", app=shop, confirm="claimed", on_error="raise"))
-        await asyncio.to_thread(eventually, lambda: stage.client.llen(stage.list_key()))
-        stage.take("w")
-        return await send
-
-    stage.join("w")
-    assert run(shop, confirmed()).status() == "claimed"
 
 
 def test_of_several_brokers_the_next_is_turned_to(server: EmbeddedRedis, stage: Stage) -> None:

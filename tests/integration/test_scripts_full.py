@@ -8,7 +8,7 @@ import pytest
 from redis.exceptions import OutOfMemoryError
 
 from hardening.core.embedded import EmbeddedRedis
-from hardening.core.scripts import Death, broadcasting, calls, keeping
+from hardening.core.scripts import Death, broadcasting, calls, grouping, keeping
 from tests.conftest import SERVERS
 from tests.integration.stage import Stage, State, long
 
@@ -249,3 +249,12 @@ def test_what_a_stock_worker_left_can_be_given_back(stage: Stage) -> None:
     call = calls.restore_stock(stage.keys, b"tag", stage.list_key(), stage.stock_raw("stock"))
     assert stage.run(type(call)(call.script, keys, call.args)) == 1
     assert stage.state().queued == {"q": ["stock", "d"]}
+
+
+def test_a_group_can_be_kept(stage: Stage) -> None:
+    """It is written when its messages are there already."""
+    fill(stage)
+    assert stage.run(grouping.keep_group(stage.by("w"), "g", b"{}")) == 1
+    key = stage.by("w").keys.group("g")
+    assert stage.client.get(key) == b"{}"
+    assert 0 < stage.client.pttl(key) <= stage.by("w").receipt_ttl_ms

@@ -11,36 +11,17 @@ import pytest
 
 from hardening import supervised_send
 from hardening.core.deployment import client_of
-from hardening.core.embedded import EmbeddedRedis
 from hardening.core.errors import ConfigError, NotReplicated
 from hardening.core.membership import boot_clock_s
 from hardening.core.scripts import Script
-from tests.eventually import eventually
 from tests.faults.proxy import Proxy
 from tests.integration.spooling import AWAY, app_for
 from tests.integration.stage import Stage, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from celery import Celery
 
-
-@pytest.fixture
-def master(binary: str) -> Iterator[EmbeddedRedis]:
-    """A Redis of this test's own, which waits for no further replicas before it serves one."""
-    with EmbeddedRedis(server=binary, port=0, config={"repl-diskless-sync-delay": "0"}) as running:
-        yield running
-
-
-@pytest.fixture
-def replica(binary: str, master: EmbeddedRedis) -> Iterator[EmbeddedRedis]:
-    """Its replica, in step."""
-    with EmbeddedRedis(server=binary, port=0) as running, running.client() as client, master.client() as asked:
-        client.execute_command("REPLICAOF", *master.broker_url.split("//")[1].split("/")[0].split(":"))
-        eventually(lambda: asked.execute_command("WAIT", 1, 100) == 1, 30)
-        yield running
-        os.kill(running.pid, signal.SIGCONT)
+    from hardening.core.embedded import EmbeddedRedis
 
 
 @pytest.fixture

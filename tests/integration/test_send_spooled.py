@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from kombu import Exchange, Queue
 from redis.exceptions import RedisError
 
 from hardening import Receipt, send_many, supervised_send
@@ -213,27 +212,6 @@ def test_a_spool_that_cannot_be_read_hides_nothing_that_redis_knows(app: Celery,
     with pytest.raises(SpoolError, match="damaged"):
         Receipt("r" * 36, app).status()
     assert tmp_path in path.parents
-
-
-def test_where_an_exchange_leads_cannot_be_found_out_without_redis(prefix: str) -> None:
-    """So the message cannot be spooled, and its sender is told."""
-    exchange = Exchange(f"{prefix}.topic", type="topic")
-    app = app_for(AWAY, prefix, task_queues=[Queue(f"{prefix}.a", exchange, routing_key="a.#")])
-    with pytest.raises(PublishFailed, match=f"where the exchange '{prefix}.topic' leads only Redis knows") as raised:
-        supervised_send("add", app=app, retries=0, queue=f"{prefix}.a")
-    assert "what is sent to a queue of a direct exchange (queue=NAME, and no exchange" in str(raised.value)
-    with pytest.raises(PublishFailed, match="1 attempt") as raised:
-        supervised_send("add", app=app, retries=0, queue=f"{prefix}.a", on_error="raise")
-    assert "spooled" not in str(raised.value)
-    assert not fallback_for(app).spool.path.exists()
-
-
-def test_a_queue_of_a_direct_exchange_needs_no_redis_to_be_found(prefix: str) -> None:
-    """As the error for the others says."""
-    app = app_for(AWAY, prefix, task_queues=[Queue(f"{prefix}.a", Exchange(f"{prefix}.x", type="direct"), "k")])
-    assert supervised_send("add", app=app, retries=0, queue=f"{prefix}.a").status() == "spooled"
-    (spooled,) = fallback_for(app).spool.messages()
-    assert spooled.publication.queue == f"{prefix}.a"
 
 
 def test_what_redis_refuses_is_not_spooled(own: EmbeddedRedis, prefix: str) -> None:

@@ -43,6 +43,26 @@ def test_lines_and_releases_do_not_matter() -> None:
     assert len(found) == 1
 
 
+def test_a_frame_without_an_error_is_one_too() -> None:
+    """It begins with a word, as any other."""
+    assert fingerprint_of("no error at all", TRACEBACK.format(release="1", line=9)) == "in charge (shop/tasks.py)"
+
+
+@pytest.mark.parametrize(("function", "length"), [(150, 180), (170, 200), (171, 200), (199, 200)])
+def test_a_long_one_is_cut(function: int, length: int) -> None:
+    """Its first two hundred characters are it."""
+    frame = f'  File "/srv/shop/tasks.py", line 1, in {"f" * function}\n'
+    whole = f"ValueError in {'f' * function} (shop/tasks.py)"
+    assert fingerprint_of("ValueError: x", frame) == whole[:length]
+    assert len(whole[:length]) == length
+
+
+def test_one_that_is_cut_at_a_space_ends_before_it() -> None:
+    """Or it would be another than the same one, typed."""
+    frame = f'  File "/srv/shop/tasks.py", line 1, in {"f" * 185}\n'
+    assert fingerprint_of("ValueError: x", frame) == f"ValueError in {'f' * 185}"
+
+
 @given(st.text(), st.text())
 def test_any_text_has_one(error: str, traceback: str) -> None:
     """Of bounded length, on one line."""

@@ -27,6 +27,7 @@ ALL = {
     "{p}:crashes": Keys("p").crashes,
     "{p}:delivery:{receipt}": Keys("p").delivery("r"),
     "{p}:changes:{receipt}": Keys("p").changes("r"),
+    "{p}:group:{group}": Keys("p").group("g"),
     "{p}:cancelling": Keys("p").cancelling,
     "{p}:idempotency:{digest}": Keys("p").idempotency("d"),
     "{p}:flushing:{spool}": Keys("p").flushing("s"),

@@ -12,6 +12,7 @@ import celery
 import kombu
 import pytest
 from billiard import pool as billiard_pool
+from celery import Celery, signals
 from celery.app import backends as celery_backends
 from celery.backends import asynchronous, redis
 from celery.concurrency import asynpool, prefork
@@ -25,6 +26,8 @@ from kombu import connection as kombu_connection
 from kombu.asynchronous.semaphore import LaxBoundedSemaphore
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
+
+from hardening.delivery.afterwards import KEPT_BACK
 
 #: Their stubs lack what is private.
 _ASYNC_RESULTS: Any = asynchronous
@@ -204,3 +207,15 @@ def test_the_pools_seats_are_where_we_put_ours() -> None:
     ended = inspect.getsource(billiard_pool.ApplyResult._set)
     assert "if self._callback and self._success:" in ended
     assert "self._error_callback and not self._success" in ended
+
+
+def test_celery_says_what_we_keep_back_by_these_names() -> None:
+    """``hardening.delivery.afterwards`` puts its own into these variables of Celery's sender, which nobody else has."""
+    app = Celery("contract", set_as_current=False)
+    send = type(app.amqp)._create_task_sender(app.amqp)  # type: ignore[attr-defined]
+    said = dict(zip(send.__code__.co_freevars, send.__closure__, strict=True))
+    assert said[KEPT_BACK[0]].cell_contents == signals.after_task_publish.send
+    assert said[KEPT_BACK[1]].cell_contents == signals.task_sent.send
+    source = inspect.getsource(send)
+    assert source.index("ret = producer.publish(body") < source.index("send_after_publish(\n")
+    assert source.index("send_after_publish(\n") < source.index("evd.publish('task-sent'")

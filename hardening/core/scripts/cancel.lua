@@ -2,7 +2,8 @@
 -- Cancels the message of a receipt, wherever it waits. The schedule knows it by its id; in its queue it is looked for,
 -- from place `from` of list `at` on, among `limit` messages a call. What a consumer holds is the consumer's to give up,
 -- for only that knows whether it has begun it: the request for it stands for `patience_ms`, and 0 withdraws it.
--- Works on a full Redis: the first write only frees memory.
+-- Works on a full Redis: the first write only frees memory. What is found is removed from the nearer end: Redis counts
+-- its way there, which takes as long as it is far.
 -- KEYS: delivery, scheduled, scheduled_messages, cancelling, then the lists of the queue
 -- ARGV: prefix, receipt_ttl_ms, worker, asker, patience_ms, at, from, limit
 -- returns: {'cancelled', place, asker, raw}, raw only the first time; {'searching', at, from} to go on from there;
@@ -33,9 +34,10 @@ local from, left = tonumber(ARGV[7]), tonumber(ARGV[8])
 for at = 5 + ARGV[6], #KEYS do
   repeat
     local raws = redis.call('LRANGE', KEYS[at], from, from + 99)
-    for _, raw in ipairs(raws) do
+    for n, raw in ipairs(raws) do
       if string.sub(raw, 16, 51) == id and is_marked(raw) then
-        redis.call('LREM', KEYS[at], 1, raw)
+        local is_far = 2 * (from + n) > redis.call('LLEN', KEYS[at])
+        redis.call('LREM', KEYS[at], is_far and -1 or 1, raw)
         to_nowhere(prefix, ttl, raw, worker, 'queue', asker)
         return {'cancelled', 'queue', asker, raw}
       end

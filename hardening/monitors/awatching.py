@@ -16,7 +16,7 @@ from hardening.core.errors import ConfigError
 from hardening.delivery.async_client import pool_of, run_async
 from hardening.monitors.durable import durable, durable_ref
 from hardening.monitors.errors import MonitorFailed
-from hardening.monitors.watching import OnError, demonitor, prepare
+from hardening.monitors.watching import OnError, demonitor, leave_block, prepare
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -89,7 +89,7 @@ async def amonitoring(
         yield ref
     finally:
         if ref.pid == os.getpid():
-            await asyncio.shield(ademonitor(ref))
+            await asyncio.shield(asyncio.to_thread(leave_block, ref))
 
 
 async def _run(app: Celery, call: Call) -> Any:

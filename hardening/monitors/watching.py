@@ -16,7 +16,7 @@ from hardening.core.scripts.monitoring import Errand
 from hardening.monitors.durable import durable, durable_ref
 from hardening.monitors.errors import MonitorFailed
 from hardening.monitors.owner import Owner, owner_of
-from hardening.monitors.ref import MonitorRef
+from hardening.monitors.ref import DURABLE, MonitorRef
 from hardening.monitors.running import running_task
 from hardening.monitors.stack import callers
 from hardening.monitors.table import Held
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hardening.delivery.receipt import Receipt
     from hardening.monitors.down import Down
 
-__all__ = ["OnError", "demonitor", "monitor", "monitoring", "prepare"]
+__all__ = ["OnError", "demonitor", "leave_block", "monitor", "monitoring", "prepare"]
 
 #: ``raise``: without Redis there is no monitor. ``later``: it is set when Redis is back.
 OnError = Literal["raise", "later"]
@@ -129,6 +129,9 @@ def monitoring(
 ) -> Iterator[MonitorRef]:
     """A monitor for as long as a block lasts, however that ends. In a child that is forked inside, it stays.
 
+    Nothing is told after the block. Redis hears of its end within half a second, by another thread; at once, if a task
+    was to be told.
+
     Args:
         target: as for :func:`monitor`.
         tag: likewise.
@@ -142,7 +145,17 @@ def monitoring(
         yield ref
     finally:
         if ref.pid == os.getpid():
-            demonitor(ref)
+            leave_block(ref)
+
+
+def leave_block(ref: MonitorRef) -> None:
+    """Ends a monitor with its block; one that was told has ended."""
+    owner = owner_of(ref.app)
+    held = owner.table.take(ref.id)
+    if held is not None:
+        owner.end_soon([held])
+    elif ref.id.startswith(DURABLE):
+        demonitor(ref)
 
 
 def prepare(

@@ -116,9 +116,10 @@ def stats(ctx: click.Context, *, json_: bool) -> None:
 
 def _rows_of(found: dict[str, int]) -> Iterable[tuple[str, int]]:
     meanings = {
-        "alive": "alive", "owners": "processes that have some", "leaked": "reported as leaks and still there",
-        "owed": "notices still to be sent", "monitors": "ever set", "ended": "ended by their owners",
-        "downs": "told that their target is down", "orphaned": "removed with a dead owner",
+        "alive": "alive", "owners": "processes that have some, and durable ones",
+        "leaked": "reported as leaks and still there", "owed": "notices still to be sent",
+        "monitors": "ever set", "ended": "ended by their owners",
+        "downs": "told that their target is down", "orphaned": "removed with a dead owner, or past their time",
         "leaks": "ever reported as leaks",
     }  # fmt: skip
     return [(meaning, found[name]) for name, meaning in meanings.items()]
@@ -151,12 +152,14 @@ def _show(
 
 def _row(one: Monitor) -> tuple[str, str, str, str, str, str]:
     leak = "yes" if one.is_leaked else brief_age(one.leak_after_s)
-    return one.id, one.target, one.tag, one.task_name or "process", brief_age(one.age_s), leak
+    setter = (one.task_name or "process") + (", durable" if one.is_durable else "")
+    return one.id, one.target, one.tag, setter, brief_age(one.age_s), leak
 
 
 def _say_stacks(found: list[Monitor]) -> None:
     for one in found:
-        say(f"\n{one_line(one.id)}, set by {one_line(f'task {one.task}' if one.task else 'its process')}")
+        setter = f"task {one.task}" if one.task else one.owner or "a process"
+        say(f"\n{one_line(one.id)}, set by {one_line(setter)}")
         for frame in one.stack[:_FRAMES] or ("no stack is kept: see hardening_monitor_stack_depth",):
             say(f"  {one_line(frame)}")
     if found:

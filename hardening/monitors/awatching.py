@@ -14,7 +14,9 @@ from redis.exceptions import RedisError
 from hardening.core.deployment import client_of
 from hardening.core.errors import ConfigError
 from hardening.delivery.async_client import pool_of, run_async
-from hardening.monitors.watching import OnError, demonitor, prepare
+from hardening.monitors.durable import durable, durable_ref
+from hardening.monitors.errors import MonitorFailed
+from hardening.monitors.watching import OnError, demonitor, leave_block, prepare
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -38,6 +40,7 @@ async def amonitor(
     *,
     on_down: Callable[[Down], Any] | Signature[Any] | None = None,
     leak_after: float = 300.0,
+    durable_for: float | None = None,
     on_error: OnError = "raise",
     app: Celery | None = None,
 ) -> MonitorRef:
@@ -48,6 +51,12 @@ async def amonitor(
     Args, returns and raises as ``monitor``.
     """
     owner, held = prepare(target, tag, on_down, leak_after, app)
+    if durable_for is not None:
+        lasting, call = durable(owner, held, durable_for, on_error)
+        try:
+            return durable_ref(owner, lasting, tag, await _run(owner.app, call))
+        except (RedisError, OSError) as error:
+            raise MonitorFailed(lasting.target, error, is_durable=True) from error
     held.loop = asyncio.get_running_loop() if inspect.iscoroutinefunction(on_down) else None
     call = owner.begin(held)
     try:
@@ -61,9 +70,9 @@ async def amonitor(
     return owner.kept(held, reply)
 
 
-async def ademonitor(ref: MonitorRef) -> bool:
+async def ademonitor(ref: MonitorRef | str, *, app: Celery | None = None) -> bool:
     """Ends a monitor as :func:`~hardening.monitors.demonitor` does, without holding up the event loop."""
-    return await asyncio.to_thread(demonitor, ref)
+    return await asyncio.to_thread(partial(demonitor, ref, app=app))
 
 
 @asynccontextmanager
@@ -80,7 +89,7 @@ async def amonitoring(
         yield ref
     finally:
         if ref.pid == os.getpid():
-            await asyncio.shield(ademonitor(ref))
+            await asyncio.shield(asyncio.to_thread(leave_block, ref))
 
 
 async def _run(app: Celery, call: Call) -> Any:

@@ -24,8 +24,10 @@ class MonitorFailed(MonitorError):
         target: what was to be monitored.
     """
 
-    def __init__(self, target: str, cause: BaseException) -> None:
+    def __init__(self, target: str, cause: BaseException, *, is_durable: bool = False) -> None:
         self.target = target
         why = f"{type(cause).__name__}: {cause}".partition("\n")[0]
-        hint = "free memory or raise maxmemory" if "OutOfMemory" in why else 'with on_error="later" it is set later'
+        hint = "set it again: it is the same one" if is_durable else 'with on_error="later" it is set later'
+        if "OutOfMemory" in why:
+            hint = "free memory or raise maxmemory"
         super().__init__(f"{target} is not monitored, Redis did not take it: {why}; {hint}")

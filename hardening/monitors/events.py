@@ -43,7 +43,7 @@ class MonitorLeaked(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorsOrphaned(Event):
-    """An owner is dead, and its monitors were removed."""
+    """An owner is dead, or the time of a durable monitor is over; its monitors were removed."""
 
     name = "hardening.monitor.orphaned"
     owner: str  #: which

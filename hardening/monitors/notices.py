@@ -33,7 +33,7 @@ _SEND_TIMEOUT_S = 1.0
 class Notices:
     """Sends what is owed. Every process that looks after monitors does, whoever owned them.
 
-    Guarantees: each notice becomes one message, however many send it and whoever dies when: the monitor's id is its
+    Guarantees: each notice becomes one message, however many send it and whoever dies when: its name is its
     idempotency key, and it is settled when Redis has the message.
 
     Does not guarantee: a notice that cannot be sent for what it is (no such queue, arguments that are not JSON) is
@@ -76,15 +76,19 @@ class Notices:
             count += len(settled)
             if not reply:
                 return count
-            settled = [told.id for told in map(Told.parse, reply[1::2]) if self._is_settled(told)]
+            notices = [
+                (name.decode("utf-8", "replace"), Told.parse(told))
+                for name, told in zip(reply[::2], reply[1::2], strict=True)
+            ]
+            settled = [name for name, told in notices if self._is_settled(name, told)]
 
-    def _is_settled(self, told: Told) -> bool:
+    def _is_settled(self, name: str, told: Told) -> bool:
         """Whether it need not be tried again."""
         try:
             call = signature(dict(json.loads(told.about)["on_down"]), app=self._app)
             down = Down.of(told, tag_of(told.about))
             receipt = supervised_send(
-                call, (down.to_json(),), idempotency_key=f"monitor {told.id}",
+                call, (down.to_json(),), idempotency_key=f"monitor {name}",
                 timeout=_SEND_TIMEOUT_S, retries=0, on_error="raise",
             )  # fmt: skip
         except (RedisError, OSError, DeliveryError, BreakerOpen):

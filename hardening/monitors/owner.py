@@ -130,15 +130,24 @@ class Owner:
                 self.owe(batch)
         return ended
 
+    def end_soon(self, many: list[Held]) -> None:
+        """Ends monitors that were taken out of the table: here at once, in Redis by the owner's thread, within 0.5 s.
+
+        So it costs a task no round trip, and many that end are ended by one. What is told by a task is ended at once:
+        nobody here could keep that back.
+        """
+        self.owe([held.ref for held in many if not held.errand.has_task])
+        self.end([held for held in many if held.errand.has_task])
+
     def owe(self, refs: list[tuple[str, str]]) -> None:
-        """Monitors that are to be ended when Redis is back."""
+        """Monitors that are to be ended as soon as the owner's thread comes to it, and Redis is there."""
         self.table.owe(refs)
         self._watch.start()
 
     def _end_task(self, task_id: str) -> None:
         many = self.table.take_of(task_id)
         if many:
-            self.end(many)
+            self.end_soon(many)
 
     # -- all of them
 
@@ -160,7 +169,7 @@ class Owner:
         """The process ends: so do its monitors. Tries for a moment; after that they end with the lease."""
         self.is_over = True
         self._watch.stop()
-        left = len(self.table.take_all())
+        left = len(self.table.take_all()) + len(self.table.take_owed())
         with suppress(RedisError, OSError):
             client = client_of(self.app, patience_s=_GOODBYE_S)
             while left:

@@ -57,13 +57,13 @@ class MonitorStats:
 
     Attributes:
         alive: how many there are.
-        owners: processes that have some.
+        owners: processes that have some, and durable monitors, each of which counts as one.
         leaked: how many of them were reported as leaks.
         owed: notices that are still to be sent as tasks.
         monitors: how many were ever set.
         ended: how many were ended by their owners.
         downs: how many were told that their target is down.
-        orphaned: how many were removed because their owner died.
+        orphaned: how many were removed because their owner died, or, being durable, had stood for their time.
         leaks: how many leaks were ever reported.
     """
 

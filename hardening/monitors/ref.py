@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
     from hardening.core.scripts.monitoring import Found
 
-__all__ = ["Monitor", "MonitorRef", "tag_of"]
+__all__ = ["DURABLE", "Monitor", "MonitorRef", "tag_of"]
+
+#: What the ids of durable monitors begin with; that of another begins with its owner's host and process id.
+DURABLE = "durable:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,17 @@ class MonitorRef:
     pid: int
     is_kept: bool = True
 
+    @classmethod
+    def of_id(cls, monitor_id: str, app: Celery) -> MonitorRef:
+        """A monitor of which no more than the id is known.
+
+        Raises:
+            ValueError: that is no id.
+        """
+        if not monitor_id.rpartition("#")[0]:
+            raise ValueError(f"{monitor_id!r} is no monitor's id: expected one as 'celery monitors list' shows it")
+        return cls(monitor_id, "", "", app, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
@@ -43,7 +57,8 @@ class Monitor:
     Attributes:
         id: of the monitor.
         owner: the process that set it: host, process id and a number.
-        task: id of the task that set it, and with which it ends; empty: the process did.
+        is_durable: whether it stays when that process, or task, has ended.
+        task: id of the task that set it, and with which it ends unless it is durable; empty: the process did.
         task_name: the name of that task.
         target: what is monitored, as ``kind:name``.
         tag: as its owner gave it.
@@ -57,6 +72,7 @@ class Monitor:
 
     id: str
     owner: str
+    is_durable: bool
     task: str
     task_name: str
     target: str
@@ -73,9 +89,11 @@ class Monitor:
         """What the scripts found."""
         about = _read(found.about)
         stack = about.get("stack")
+        is_durable = found.id.startswith(DURABLE)
         return cls(
             id=found.id,
-            owner=found.id.rpartition("#")[0],
+            owner=str(about.get("owner") or "") if is_durable else found.id.rpartition("#")[0],
+            is_durable=is_durable,
             task=str(about.get("task") or ""),
             task_name=str(about.get("task_name") or ""),
             target=found.target,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,8 @@ def callers(depth: int) -> tuple[str, ...]:
     frame: FrameType | None = sys._getframe(1) if depth else None  # noqa: SLF001 - a tenth of what traceback costs
     while frame is not None and len(frames) < depth:
         if frames or not _is_ours(frame):
-            frames.append(_line(frame))
+            code = frame.f_code
+            frames.append(_line(code.co_filename, frame.f_lineno, code.co_qualname))
         frame = frame.f_back
     return tuple(frames)
 
@@ -34,6 +36,7 @@ def _is_ours(frame: FrameType) -> bool:
     return frame.f_code.co_filename.startswith(_HERE) or frame.f_globals.get("__name__") == "contextlib"
 
 
-def _line(frame: FrameType) -> str:
-    text = f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}"
+@lru_cache(maxsize=4096)
+def _line(file: str, number: int, name: str) -> str:
+    text = f"{file}:{number} in {name}"
     return text if len(text) <= _LONGEST else f"…{text[1 - _LONGEST :]}"

@@ -109,16 +109,15 @@ class Table:
             return [held for held in self._held.values() if held.is_kept or held.is_pending]
 
     def owe(self, refs: Iterable[tuple[str, str]]) -> None:
-        """Remembers monitors that are to be ended when Redis is back, given as (id, target)."""
+        """Remembers monitors that are to be ended in Redis, given as (id, target)."""
         with self._mutex:
             self._owed.extend(refs)
 
-    def owed(self) -> list[tuple[str, str]]:
-        """What is to be ended; see :meth:`settle`."""
+    def take_owed(self, most: int | None = None) -> list[tuple[str, str]]:
+        """Takes out some that are to be ended; whoever cannot end them gives them back by :meth:`owe`."""
+        if not self._owed:
+            return []
         with self._mutex:
-            return list(self._owed)
-
-    def settle(self, count: int) -> None:
-        """The first of what is owed were ended."""
-        with self._mutex:
-            del self._owed[:count]
+            taken = self._owed[:most]
+            del self._owed[:most]
+            return taken

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 from celery.result import AsyncResult
@@ -75,6 +76,11 @@ class Target:
             return cls.task(what)
         if not isinstance(what, str):
             raise ValueError(f"cannot monitor {what!r}: expected a Target, a Receipt, or text such as 'queue:mail'")
+        return cls._named(what)
+
+    @classmethod
+    @lru_cache(maxsize=1024)
+    def _named(cls, what: str) -> Target:
         kind, _, name = what.partition(":")
         if kind in _KINDS and name:
             return getattr(cls, "task" if kind == "receipt" else kind)(name)  # type: ignore[no-any-return]

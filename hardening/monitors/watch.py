@@ -96,6 +96,7 @@ class Watch:
         if owner.table.is_idle and not (self._heard or self._may_owe):
             self._sleep()
             return
+        self._settle()
         if now_s >= self._renew_at_s:
             self._renew()
             self._renew_at_s = now_s + owner.ttl_ms / 3000
@@ -122,7 +123,6 @@ class Watch:
 
     def _renew(self) -> None:
         owner = self._owner
-        self._settle()
         before = owner.table.settled()  # what is confirmed only after Redis has counted is none of those forgotten
         kept = {held.errand.id for held in before if held.is_kept}
         has = self._hear(owner.ttl_ms)
@@ -134,11 +134,14 @@ class Watch:
                 telemetry.emit(events.MonitorsRenewed(owner=owner.name, renewed=forgotten))
 
     def _settle(self) -> None:
-        """Ends what could not be ended while Redis was away."""
+        """Ends what was left to this thread, and what could not be ended while Redis was away."""
         owner = self._owner
-        while owed := owner.table.owed()[:200]:
-            owner.end_call(owed).run(client_of(owner.app))
-            owner.table.settle(len(owed))
+        while owed := owner.table.take_owed(200):
+            try:
+                owner.end_call(owed).run(client_of(owner.app))
+            except BaseException:
+                owner.table.owe(owed)
+                raise
 
     def _hear(self, ttl_ms: int = 0) -> int:
         """Reads what this owner has been told, to the end. Returns how many monitors Redis has of it."""

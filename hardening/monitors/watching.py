@@ -13,7 +13,10 @@ from redis.exceptions import RedisError
 
 from hardening.core.deployment import client_of, settings_of
 from hardening.core.scripts.monitoring import Errand
+from hardening.monitors.durable import durable, durable_ref
+from hardening.monitors.errors import MonitorFailed
 from hardening.monitors.owner import Owner, owner_of
+from hardening.monitors.ref import DURABLE, MonitorRef
 from hardening.monitors.running import running_task
 from hardening.monitors.stack import callers
 from hardening.monitors.table import Held
@@ -27,9 +30,8 @@ if TYPE_CHECKING:
 
     from hardening.delivery.receipt import Receipt
     from hardening.monitors.down import Down
-    from hardening.monitors.ref import MonitorRef
 
-__all__ = ["OnError", "demonitor", "monitor", "monitoring", "prepare"]
+__all__ = ["OnError", "demonitor", "leave_block", "monitor", "monitoring", "prepare"]
 
 #: ``raise``: without Redis there is no monitor. ``later``: it is set when Redis is back.
 OnError = Literal["raise", "later"]
@@ -43,6 +45,7 @@ def monitor(
     *,
     on_down: Callable[[Down], Any] | Signature[Any] | None = None,
     leak_after: float = 300.0,
+    durable_for: float | None = None,
     on_error: OnError = "raise",
     app: Celery | None = None,
 ) -> MonitorRef:
@@ -59,6 +62,10 @@ def monitor(
             at``) before its own arguments; by whoever notices, so that it does not need this process any more. None:
             only the event ``hardening.monitor.down`` tells.
         leak_after: how old the monitor may get before it is reported as a leak, in seconds.
+        durable_for: the monitor does not end with its owner, but stands for so many seconds (at most 90 days) unless
+            its target is down, or it is ended, before; ``on_down`` must be a signature. One with the same target, tag
+            and ``on_down`` is the same one, whoever sets it, and its time begins anew: so an owner that is started
+            again may set it again, and is told once. None: it ends with its owner.
         on_error: ``raise``; or ``later``: while Redis is away the monitor is kept here and set when Redis is back.
         app: a hardened app; default: the current one.
 
@@ -68,10 +75,17 @@ def monitor(
     Raises:
         MonitorFailed: Redis could not be asked within ``hardening_socket_timeout_s``, or is full; with ``raise``.
         ConfigError: the app is not hardened.
-        ValueError: no such target, a tag that is too long, or a ``leak_after`` that is not positive.
-        TypeError: ``on_down`` cannot be called or sent.
+        ValueError: no such target, a tag that is too long, a time that is not positive, or a durable monitor that is to
+            be set ``later``.
+        TypeError: ``on_down`` cannot be called or sent; or not sent, of a durable one.
     """
     owner, held = prepare(target, tag, on_down, leak_after, app)
+    if durable_for is not None:
+        lasting, call = durable(owner, held, durable_for, on_error)
+        try:
+            return durable_ref(owner, lasting, tag, call.run(client_of(owner.app)))
+        except (RedisError, OSError) as error:
+            raise MonitorFailed(lasting.target, error, is_durable=True) from error
     call = owner.begin(held)
     try:
         reply = call.run(client_of(owner.app))
@@ -80,14 +94,23 @@ def monitor(
     return owner.kept(held, reply)
 
 
-def demonitor(ref: MonitorRef) -> bool:
+def demonitor(ref: MonitorRef | str, *, app: Celery | None = None) -> bool:
     """Ends a monitor. What has been told already stays told; nothing is told afterwards. One round trip.
 
     While Redis is away the monitor is ended here at once, and there when it is back; that never raises.
 
+    Args:
+        ref: which; or its id, such as that of a durable one which another process has set.
+        app: for an id, a hardened app; default: the current one.
+
     Returns:
         Whether there was one to end.
+
+    Raises:
+        ValueError: that is no id.
     """
+    if isinstance(ref, str):
+        ref = MonitorRef.of_id(ref, app or get_current_app())
     owner = owner_of(ref.app)
     held = owner.table.take(ref.id)
     if held is not None:
@@ -106,6 +129,9 @@ def monitoring(
 ) -> Iterator[MonitorRef]:
     """A monitor for as long as a block lasts, however that ends. In a child that is forked inside, it stays.
 
+    Nothing is told after the block. Redis hears of its end within half a second, by another thread; at once, if a task
+    was to be told.
+
     Args:
         target: as for :func:`monitor`.
         tag: likewise.
@@ -119,7 +145,17 @@ def monitoring(
         yield ref
     finally:
         if ref.pid == os.getpid():
-            demonitor(ref)
+            leave_block(ref)
+
+
+def leave_block(ref: MonitorRef) -> None:
+    """Ends a monitor with its block; one that was told has ended."""
+    owner = owner_of(ref.app)
+    held = owner.table.take(ref.id)
+    if held is not None:
+        owner.end_soon([held])
+    elif ref.id.startswith(DURABLE):
+        demonitor(ref)
 
 
 def prepare(

@@ -1,4 +1,7 @@
-"""A process that monitors: ``python -m tests.faults.monitor_owner NAME HOW_MANY TARGET ...``; it says when it does."""
+"""A process that monitors: ``python -m tests.faults.monitor_owner NAME HOW_MANY TARGET ...``; it says when it does.
+
+With ``FAULTS_DURABLE_S`` in its environment, durably: it then only sends.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,9 @@ def main() -> None:
         threading.Event().wait(0.02)
     for target in targets:
         for number in range(int(many)):
+            if durable_s := float(os.environ.get("FAULTS_DURABLE_S", "0")):
+                monitor(target, f"{name} durable {number}", on_down=hear.s(), durable_for=durable_s, app=app)
+                continue
             monitor(target, f"{name} called {number}", on_down=_on_down, app=app)
             monitor(target, f"{name} sent {number}", on_down=hear.s(), app=app)
     _note("began", name)

@@ -29,11 +29,12 @@ pytestmark = pytest.mark.one_server
 _TASKS = "tests.faults.monitor_tasks"
 
 
-def owner_of(rig: Rig, name: str, many: int, *targets: str) -> subprocess.Popen[bytes]:
+def owner_of(rig: Rig, name: str, many: int, *targets: str, durable_s: float = 0.0) -> subprocess.Popen[bytes]:
     """Starts a process that monitors."""
     environ = {
         **os.environ, "FAULTS_BROKER": rig.broker, "FAULTS_LEDGER": rig.ledger_url, "FAULTS_PREFIX": rig.prefix,
         "FAULTS_QUEUE": rig.queue, "FAULTS_LEASE_S": str(LEASE_S), "FAULTS_PREFETCH": "4", "FAULTS_CLOCK": rig.broker,
+        "FAULTS_DURABLE_S": str(durable_s),
     }  # fmt: skip
     command = [sys.executable, "-W", "ignore", "-m", "tests.faults.monitor_owner", name, str(many), *targets]
     with (rig.logs / f"{name}.log").open("wb") as log:
@@ -143,6 +144,36 @@ def test_an_owners_monitors_vanish_though_nobody_sweeps(rig: Rig) -> None:
     assert heard.soon() == [("told", "exited")]
     assert not demonitor(ref)
     eventually(lambda: left(app) == set(), LEASE_S + 5)
+    app.close()
+
+
+def test_a_durable_monitor_survives_its_owner(rig: Rig) -> None:
+    """Killed, and started again or not: its target dies later, and one notice comes of each; of others, none."""
+    app = app_of(rig)
+    rig.start("solo", 1, tasks=_TASKS)
+    victim = rig.start("solo", 1, tasks=_TASKS, queues=["elsewhere"])
+    target = node_of(rig, victim)
+    owners = {name: owner_of(rig, name, 5, target, durable_s=60) for name in ("gone", "again")}
+    owners["mortal"] = owner_of(rig, "mortal", 5, target)
+    for worker in rig.workers:
+        rig.ready(worker)
+    rig.ledger.set(f"{rig.prefix}:gate:targets", 1)
+    for name, owner in owners.items():
+        await_owner(rig, name)
+        kill(owner)
+    restarted = owner_of(rig, "again", 5, target, durable_s=60)
+    eventually(lambda: stats(app=app).orphaned == 10, LEASE_S + 4)  # those of the mortal
+    eventually(lambda: rig.count("began")["again"] == 2, 30)
+    assert stats(app=app).alive == 10
+    assert {one.is_durable for one in list_monitors(app=app)} == {True}
+    rig.kill(victim)
+    told = {f"{name} durable {number} crashed": 1 for name in ("gone", "again") for number in range(5)}
+    eventually(lambda: rig.count("heard").keys() >= told.keys(), LEASE_S + 15)
+    rig.settled()
+    assert rig.count("heard") == told
+    assert left(app) == set()
+    assert stats(app=app).owed == 0
+    kill(restarted)
     app.close()
 
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.connection import Connection
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from hardening import demonitor, list_monitors, monitor, monitoring, supervised_send
 from hardening.core import telemetry
+from hardening.core.scripts import Call
 from hardening.monitors import MonitorFilter, Target, stats
-from hardening.monitors.owner import owner_of
+from hardening.monitors.owner import leave_all, owner_of
 from tests.eventually import eventually
 from tests.integration.monitored import Heard, Targets, keys_of_monitors
 
@@ -180,7 +182,7 @@ def test_a_block_cleans_up_however_it_ends(app: Celery, targets: Targets) -> Non
     with pytest.raises(ZeroDivisionError):
         fail()
     assert seen == [""]
-    assert keys_of_monitors(targets.client, targets.keys) == set()
+    eventually(lambda: keys_of_monitors(targets.client, targets.keys) == set())
     found = stats(app=app)
     assert (found.alive, found.owners, found.monitors, found.ended, found.downs) == (0, 0, 1, 1, 0)
 
@@ -229,10 +231,51 @@ def test_monitors_are_filtered_and_counted(app: Celery, targets: Targets) -> Non
     assert (found.alive, found.owners, found.monitors) == (302, 1, 302)
 
 
+def test_nothing_is_told_after_a_block(app: Celery, targets: Targets) -> None:
+    """Also if the target is down before Redis hears that it has ended; a task that was to be told is not sent."""
+    heard = Heard()
+    target = targets.join("h:1:aa")
+    with monitoring(target, "called", on_down=heard, app=app):
+        pass
+    with monitoring(target, "sent", on_down=app.signature("never.sent"), app=app):
+        pass
+    assert "sent" not in [one.tag for one in list_monitors(app=app)]  # that one has ended in Redis
+    targets.leave("h:1:aa")
+    eventually(lambda: keys_of_monitors(targets.client, targets.keys) <= {f"monitor:downs:{owner_of(app).name}"})
+    eventually(lambda: owner_of(app).table.is_idle)
+    assert (heard.downs, stats(app=app).owed) == ([], 0)
+
+
+def test_a_process_that_ends_takes_along_what_it_had_ended(app: Celery, targets: Targets) -> None:
+    """Though Redis had not heard of it yet."""
+    with monitoring(targets.join("h:1:aa"), app=app):
+        pass
+    leave_all()
+    assert keys_of_monitors(targets.client, targets.keys) == set()
+    assert (stats(app=app).ended, stats(app=app).orphaned) == (1, 0)
+
+
+def test_what_redis_did_not_take_is_ended_later(app: Celery, targets: Targets, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the owner's thread, which tries again."""
+    run, failed = Call.run, threading.Event()
+
+    def fail_once(call: Call, client: Any) -> Any:
+        if call.script.name == "demonitor" and not failed.is_set():
+            failed.set()
+            raise RedisConnectionError("cut off")
+        return run(call, client)
+
+    monkeypatch.setattr(Call, "run", fail_once)
+    with monitoring(targets.join("h:1:aa"), app=app):
+        assert stats(app=app).alive == 1
+    assert failed.wait(10)
+    eventually(lambda: (stats(app=app).alive, stats(app=app).ended) == (0, 1))
+
+
 def test_setting_and_ending_take_two_round_trips(
     app: Celery, targets: Targets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Together, whatever the target; those of the owner's thread are not its caller's."""
+    """Together, whatever the target, and a block takes one; those of the owner's thread are not its caller's."""
     targets.join("h:1:aa", "mail", node="shop@h")
     with monitoring("queue:mail", app=app):  # Redis has both scripts from now on
         monitor("queue:mail", app=app)
@@ -249,7 +292,9 @@ def test_setting_and_ending_take_two_round_trips(
         sent.clear()
         with monitoring(target, "t", app=app):
             assert len(sent) == 1
-        assert len(sent) == 2
+        assert len(sent) == 1
+        demonitor(monitor(target, "t", app=app))
+        assert len(sent) == 3
 
 
 def test_what_is_called_may_fail_and_the_next_is_called(app: Celery, targets: Targets) -> None:

@@ -14,6 +14,7 @@ from hardening.cli.monitors import monitors
 from hardening.core.scripts import monitoring as scripts
 from hardening.core.scripts.monitoring import Errand
 from hardening.monitors import stats
+from hardening.monitors.owner import owner_of
 from tests.eventually import eventually
 from tests.integration.monitored import Targets
 from tests.terminal import call_celery, call_celery_at_terminal
@@ -81,6 +82,19 @@ def test_all_of_it_comes_as_json(app: Celery) -> None:
     shown = call(app, "stats").stdout.splitlines()
     assert shown[1].split() == ["alive", "2"]
     assert len(shown) == 10
+
+
+def test_durable_monitors_are_shown_as_such(app: Celery, targets: Targets) -> None:
+    """With who set them, though that is not their owner; one of nobody's is shown, too."""
+    target = targets.join("h:2:bb")
+    monitor(target, "till", on_down=app.signature("shop.close"), durable_for=60, app=app)
+    (found,) = [json.loads(line) for line in call(app, "list", "--tag", "till", "--json").stdout.splitlines()]
+    assert (found["is_durable"], found["owner"]) == (True, owner_of(app).name)
+    assert "process, durable" in call(app, "list", "--tag", "till").stdout
+    assert f"set by {owner_of(app).name}" in call(app, "leaks", "--age", "0", "--tag", "till").stdout
+    errand = Errand("durable:0#1", target, has_task=True, leak_after_ms=1, about='{"tag": "nobody\'s"}')
+    scripts.monitor(targets.keys, "durable:0", 600_000, [errand]).run(targets.client)
+    assert "durable:0#1, set by a process" in call(app, "leaks", "--age", "0", "--tag", "nobody*").stdout
 
 
 def test_what_others_wrote_is_safe_to_show(

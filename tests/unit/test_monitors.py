@@ -121,8 +121,9 @@ def test_what_is_taken_out_is_taken_once() -> None:
     assert table.take_all() == [monitors[0], monitors[3]]
     assert (table.is_idle, table._by_task) == (True, {})
     table.owe([("o#1", "queue:q"), ("o#2", "queue:q")])
-    table.settle(1)
-    assert (table.owed(), table.is_idle) == ([("o#2", "queue:q")], False)
+    assert table.take_owed(1) == [("o#1", "queue:q")]
+    assert not table.is_idle
+    assert (table.take_owed(), table.take_owed(), table.is_idle) == ([("o#2", "queue:q")], [], True)
 
 
 def test_a_child_has_none_of_its_parents_monitors() -> None:

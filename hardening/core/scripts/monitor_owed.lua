@@ -3,8 +3,8 @@
 -- is given them, so that nobody sends them in vain; that each becomes one message is its idempotency key's doing. Works
 -- on a full Redis: the first write only frees memory.
 -- KEYS: monitor_owed, monitor_notices
--- ARGV: limit, claim_ms, id settled ...
--- returns: id, notice ...; a notice is a down and what is said of its monitor
+-- ARGV: limit, claim_ms, name settled ...
+-- returns: name, notice ...; a notice is a down and what is said of its monitor
 redis.call('ZREM', KEYS[1], '')
 for i = 3, #ARGV do
   redis.call('ZREM', KEYS[1], ARGV[i])

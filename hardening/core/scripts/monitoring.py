@@ -184,7 +184,7 @@ def find(
 
 
 def owed(keys: Keys, limit: int, claim_ms: int, settled: Iterable[str]) -> Call:
-    """Settles notices and hands out further ones. Reply: id and notice of each."""
+    """Settles notices, given by name, and hands out further ones. Reply: name and notice of each."""
     return Call(_OWED, (keys.monitor_owed, keys.monitor_notices), (limit, claim_ms, *settled))
 
 

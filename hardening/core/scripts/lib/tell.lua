@@ -7,7 +7,8 @@ local function ring_monitors(prefix, owner)
   end
 end
 
--- Tells of a down: the owner by its list, which is dropped with its lease; with 's' a notice is owed besides.
+-- Tells of a down: the owner by its list, which is dropped with its lease; with 's' a notice is owed besides. That of a
+-- durable monitor is named for its time too: it may be set again, and told again, under the same id.
 local function tell(prefix, id, told, target, about, reason, how)
   local owner, at = owner_of(id), string.format('%.0f', now_ms())
   local down = table.concat({id, reason, at, target, how}, '\31')
@@ -15,8 +16,9 @@ local function tell(prefix, id, told, target, about, reason, how)
   redis.call('PEXPIRE', prefix .. ':monitor:downs:' .. owner, 60000)
   ring_monitors(prefix, owner)
   if told == 's' then
-    redis.call('HSET', prefix .. ':monitor:notices', id, down .. '\31' .. about)
-    redis.call('ZADD', prefix .. ':monitor:owed', 0, id)
+    local notice = string.sub(id, 1, 8) == 'durable:' and id .. '@' .. at or id
+    redis.call('HSET', prefix .. ':monitor:notices', notice, down .. '\31' .. about)
+    redis.call('ZADD', prefix .. ':monitor:owed', 0, notice)
     ring_monitors(prefix)
   end
   redis.call('HINCRBY', prefix .. ':counters', 'monitor_downs', 1)

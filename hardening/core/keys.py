@@ -123,8 +123,7 @@ def queue_of(list_key: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Keys(AgentKeys, CoordinationKeys):
-class Keys(SignalKeys):
+class Keys(AgentKeys, CoordinationKeys, SignalKeys):
     """All keys of one deployment.
 
     Args:

@@ -10,9 +10,9 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from hardening.agents.coordination import RequestManager, RequestsFull
-from hardening.agents.errors import AgentHalted, AskFailed, AskTimeout, MailboxFull
+from hardening.agents.errors import AgentHalted, AskFailed, AskTimeout
 from hardening.core import telemetry
-from hardening.core.errors import CancelFailed, ConfigError, PublishFailed
+from hardening.core.errors import CancelFailed, ConfigError, MailboxFull, PublishFailed
 from hardening.delivery.receipt import DeliveryStatus
 from tests.eventually import eventually
 from tests.forked import forked

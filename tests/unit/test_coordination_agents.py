@@ -13,8 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from hardening.agents.coordination import PieceStatus, Vote, auction, consensus, distribute_work, hierarchy
 from hardening.agents.coordination.bench import Presence
-from hardening.agents.errors import MailboxFull
-from hardening.core.errors import CancelFailed, ConfigError, ConfirmTimeout, MessageDied
+from hardening.core.errors import CancelFailed, ConfigError, ConfirmTimeout, MailboxFull, MessageDied
 from hardening.delivery.receipt import DeliveryStatus
 
 if TYPE_CHECKING:

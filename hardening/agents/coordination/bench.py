@@ -9,9 +9,9 @@ from celery._state import get_current_app
 
 from dlq import Reason
 from hardening.agents.coordination.answers import Asker, answers
-from hardening.agents.hosting import hosted
 from hardening.agents.letters import letter_to
 from hardening.agents.ref import agent as agent_ref
+from hardening.agents.table import hosted
 from hardening.core.agent_keys import mailbox_queue
 from hardening.core.agent_message import AGENT_TASK
 from hardening.core.deployment import client_of, settings_of

@@ -6,8 +6,7 @@ again: so a password file that comes late is waited for.
 
 from __future__ import annotations
 
-import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from celery.signals import after_setup_logger
@@ -15,6 +14,9 @@ from celery.signals import after_setup_logger
 from hardening import harden
 from hardening.core.errors import ConfigError
 from workers.settings import StackSettings
+
+if TYPE_CHECKING:
+    import logging
 
 __all__ = ["HOSTED", "app", "make_app"]
 
@@ -31,7 +33,7 @@ def make_app(settings: StackSettings) -> Celery:
     Raises:
         ConfigError: the broker, or what ``HARDENING_*`` says, cannot work.
     """
-    app = Celery("workers", broker=settings.broker_url, backend=settings.result_backend, include=HOSTED)
+    app = Celery("workers", broker=settings.redis_url, backend=settings.results_url, include=HOSTED)
     app.conf.update(
         timezone="UTC",
         result_expires=settings.result_expires_s,

@@ -19,14 +19,18 @@ if TYPE_CHECKING:
 
 __all__ = ["StackSettings"]
 
-#: Celery reads these by itself, before what an app says, and would do so without the password.
-_CELERYS = {"CELERY_BROKER_URL": "BROKER_URL", "CELERY_RESULT_BACKEND": "RESULT_BACKEND"}
+#: Celery reads these by itself, before what an app says, and would do so without the password. Its command line sets
+#: them from ``-b`` and from ``BROKER_URL``, from ``--result-backend`` and from ``RESULT_BACKEND``.
+_CELERYS = {
+    "CELERY_BROKER_URL": "redis_url", "BROKER_URL": "redis_url",
+    "CELERY_RESULT_BACKEND": "results_url", "RESULT_BACKEND": "results_url",
+}  # fmt: skip
 #: Whose URLs the password of the file belongs into.
 _REDIS = frozenset({"redis", "rediss"})
 
 
 class StackSettings(BaseSettings):
-    """Every setting of the stack, each under its name in capitals: ``BROKER_URL``.
+    """Every setting of the stack, each under its name in capitals: ``REDIS_URL``.
 
     The constructor takes what it is given and reads nothing; :meth:`load` reads the environment.
     """
@@ -34,9 +38,9 @@ class StackSettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid")
 
     #: Redis, as ``redis://host:6379/0`` or ``rediss://``; what :func:`hardening.harden` takes.
-    broker_url: str = Field(default="redis://localhost:6379/0", pattern=r"^[a-z+]+://\S+$")
+    redis_url: str = Field(default="redis://localhost:6379/0", pattern=r"^[a-z+]+://\S+$")
     #: Where results are kept; empty: where the messages are.
-    result_backend: str = Field(default="", pattern=r"^(|[a-z+]+://\S+)$")
+    results_url: str = Field(default="", pattern=r"^(|[a-z+]+://\S+)$")
     #: A file with the password of Redis and nothing else, so that it stands in no URL and no environment; empty: none.
     redis_password_file: str = ""
     #: How long results are kept, in seconds.
@@ -57,7 +61,7 @@ class StackSettings(BaseSettings):
         environ = os.environ if environ is None else environ
         given = {name: environ[name.upper()] for name in cls.model_fields if name.upper() in environ}
         faults = [
-            f"{theirs} is set, which Celery would use instead, without the password: set {ours}"
+            f"{theirs} is set, which Celery would use instead, without the password: set {ours.upper()}"
             for theirs, ours in _CELERYS.items()
             if environ.get(theirs)
         ]
@@ -66,7 +70,7 @@ class StackSettings(BaseSettings):
         except ValidationError as error:
             raise ConfigError([*faults, *map(_invalid, error.errors())]) from None  # its text has what was given
         try:
-            settings = settings._with_password()
+            settings = settings.with_password()
         except ConfigError as error:
             faults += error.faults
         if faults:
@@ -84,12 +88,18 @@ class StackSettings(BaseSettings):
         """What the constructor reads: its arguments."""
         return (init_settings,)
 
-    def _with_password(self) -> Self:
-        """With the password in the URLs that are Redis's, and results where they are to be."""
+    def with_password(self) -> Self:
+        """The same with the password in the URLs of Redis, and with results where they are to be.
+
+        Raises:
+            ConfigError: the file cannot be read, or a URL has no place for what it says.
+        """
         password = _password_in(self.redis_password_file) if self.redis_password_file else ""
-        broker_url = _authorised("BROKER_URL", self.broker_url, password)
-        backend = _authorised("RESULT_BACKEND", self.result_backend, password) if self.result_backend else broker_url
-        return self.model_copy(update={"broker_url": broker_url, "result_backend": backend})
+        redis_url = _authorised("REDIS_URL", self.redis_url, password)
+        results_url = self.results_url or redis_url
+        if urlsplit(self.results_url).scheme in _REDIS:
+            results_url = _authorised("RESULTS_URL", self.results_url, password)
+        return self.model_copy(update={"redis_url": redis_url, "results_url": results_url})
 
 
 def _password_in(path: str) -> str:
@@ -105,19 +115,18 @@ def _password_in(path: str) -> str:
 
 def _authorised(name: str, url: str, password: str) -> str:
     parts = urlsplit(url)
-    if not password or (name == "RESULT_BACKEND" and parts.scheme not in _REDIS):
+    if not password:
         return url
     if parts.scheme not in _REDIS:
         raise ConfigError(f"{name} is {parts.scheme}://, into which the password of REDIS_PASSWORD_FILE cannot be put")
-    user, at, host = parts.netloc.rpartition("@")
+    user, _, host = parts.netloc.rpartition("@")
     if ":" in user:
         raise ConfigError(f"{name} has a password and REDIS_PASSWORD_FILE is set: leave one of them out")
-    user = user if at else ""
     return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}"))
 
 
 def _invalid(item: Any) -> str:
     """What is wrong, without what was given: a URL may have a password."""
     name = str(item["loc"][0])
-    expected = "a URL such as redis://host:6379/0" if "url" in name or "backend" in name else item["msg"]
-    return f"{name.upper()}: expected {expected}" if expected != item["msg"] else f"{name.upper()}: {item['msg']}"
+    what = "expected a URL such as redis://host:6379/0" if name.endswith("_url") else item["msg"]
+    return f"{name.upper()}: {what[0].lower()}{what[1:]}"

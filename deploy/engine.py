@@ -157,10 +157,13 @@ class Stack:
     def down(self) -> None:
         """Removes the stack with its volumes, however it is; podman-compose alone would forget what was scaled."""
         label = f"--filter=label=com.docker.compose.project={self.project}"
-        for _ in range(2):  # podman removes no container on which another one depends
-            for id_ in self._engine("ps", "--all", "--quiet", label).split():
-                with suppress(CallFailed):
-                    self._engine("rm", "--force", id_)
+        ids = self._engine("ps", "--all", "--quiet", label).split()
+        for id_ in ids:
+            with suppress(CallFailed):  # it has ended already
+                self.kill(id_)
+        for id_ in ids + ids:
+            with suppress(CallFailed):  # podman removes none on which another one depends: so twice
+                self._engine("rm", "--force", id_)
         self.compose("down", "--volumes", timeout_s=180)
         for volume in self._engine("volume", "ls", "--quiet", label).split():
             self._engine("volume", "rm", volume)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HOSTED", "app", "make_app"]
 
-#: The modules whose tasks and agents every worker of the stack knows. They import ``app`` from here.
+#: The modules of the stack whose tasks and agents every worker knows. They import ``app`` from here.
 HOSTED = ("workers.tasks",)
 
 
@@ -33,7 +33,8 @@ def make_app(settings: StackSettings) -> Celery:
     Raises:
         ConfigError: the broker, or what ``HARDENING_*`` says, cannot work.
     """
-    app = Celery("workers", broker=settings.redis_url, backend=settings.results_url, include=HOSTED)
+    include = (*HOSTED, *settings.include)
+    app = Celery("workers", broker=settings.redis_url, backend=settings.results_url, include=include)
     app.conf.update(
         timezone="UTC",
         result_expires=settings.result_expires_s,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hardening.core.errors import ConfigError
@@ -47,6 +47,8 @@ class StackSettings(BaseSettings):
     result_expires_s: float = Field(default=86_400.0, ge=1.0, le=31_536_000.0)
     #: From which level on the stack's processes log, whatever their command lines say.
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    #: Modules with tasks of your own that every worker is to know besides the stack's, with commas between.
+    include: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -87,6 +89,11 @@ class StackSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """What the constructor reads: its arguments."""
         return (init_settings,)
+
+    @field_validator("include", mode="before")
+    @classmethod
+    def _read_names(cls, value: object) -> object:
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
     def with_password(self) -> Self:
         """The same with the password in the URLs of Redis, and with results where they are to be.

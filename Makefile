@@ -12,10 +12,10 @@ SECONDS ?= 600
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench chaos clean
+.PHONY: help demo test check bench chaos compose-test clean
 
 help: ## Show this help
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "python3 is needed: install Python 3.11 or newer" >&2; exit 2; }
@@ -48,6 +48,9 @@ bench: $(READY) ## Measure against stock Celery in the same run
 
 chaos: $(READY) ## The long fault test [KILLS=500] [SEED=1]; goes on where it stopped; of beats [BEAT=1] [SECONDS=600]
 	$(BIN)/python -m tests.faults.$(if $(BEAT),beat_chaos --seconds $(SECONDS),chaos --kills $(KILLS)) --seed $(SEED) $(ARGS)
+
+compose-test: ## Build the stack in containers, start it, kill parts of it, remove it; needs Docker or podman
+	@$(PYTHON) -m deploy.compose_test
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache

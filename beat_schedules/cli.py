@@ -5,6 +5,7 @@ Every ``celery`` call imports this module, so redis, pydantic and rich are impor
 
 from __future__ import annotations
 
+import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -187,10 +188,12 @@ def history(ctx: click.Context, *, name: str, json_: bool) -> None:
 
 @schedules.command(cls=CeleryCommand)
 @click.option("--host", help="Ask for a beat on this host, leading or not; default: for the one that leads.")
+@click.option("--here", is_flag=True, help="The same for the host, or the container, that asks.")
 @click.option("--json", "json_", is_flag=True, help="As one JSON object.")
 @click.pass_context
-def health(ctx: click.Context, *, host: str | None, json_: bool) -> None:
+def health(ctx: click.Context, *, host: str | None, here: bool, json_: bool) -> None:
     """Tell whether beats tick: exit code 0 only if one leads that has ticked of late, or one on a host has."""
+    host = socket.gethostname() if here and host is None else host
     with deployment_of(ctx) as deployment:
         from beat_schedules.health import look  # noqa: PLC0415 - see the head of this module
 

@@ -6,6 +6,7 @@ import ssl
 from typing import Any
 
 import pytest
+from kombu.utils.json import dumps, loads
 
 from hardening import harden
 from hardening.core.deployment import client_of
@@ -103,3 +104,9 @@ def test_who_waits_for_results_is_no_stock_worker() -> None:
     """One that seems to be there would keep what others of its kind left behind from coming back."""
     assert harden(make()).conf.redis_client_name == CLIENT_NAME
     assert harden(make(redis_client_name="mine")).conf.redis_client_name == "mine"
+
+
+def test_a_worker_can_be_asked_for_its_statistics() -> None:
+    """They have the options of its transport, which remote control sends as JSON: ``celery inspect stats``, Flower."""
+    told = loads(dumps(harden(make()).connection_for_write().info()))
+    assert told["transport_options"]["on_buried"] == "FailBuried"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hardening import supervised_send
 from hardening.core.deployment import client_of, scope_of, settings_of
 from hardening.core.ledger import read_ledger
 from hardening.core.scripts import Death, calls, mailing
@@ -83,6 +84,13 @@ class Post:
         begin_s = time.monotonic()
         eventually(has_enough, _POLL_S / 2)
         assert time.monotonic() - begin_s < _POLL_S / 2
+
+    def listening(self, connection: Connection) -> Any:
+        """The intake, when it has heard of all that came and listens again."""
+        intake, bells = connection.default_channel.intake, [self.keys.bell(queue) for queue in self.queues]
+        eventually(lambda: turn(connection) or not self.client.exists(*bells))
+        eventually(lambda: turn(connection) or intake._bell_due_s)
+        return intake
 
     def resume_ms(self) -> int:
         """Until when the first mailbox waits."""
@@ -173,6 +181,22 @@ def test_what_a_breaker_refuses_waits_in_its_place_and_is_taken_when_that_is_ove
     assert post.names() == ["1", "1", "2"]
 
 
+def test_what_is_given_up_because_somebody_cancels_it_makes_room(post: Post) -> None:
+    """It was taken, and not begun."""
+    receipt = supervised_send("t", queue=post.queues[0], app=post.app)
+    post.send("1")
+    with post.consuming() as connection:
+        post.drain(connection, 1)
+        turn(connection)
+        asked = threading.Thread(target=receipt.cancel)
+        asked.start()
+        post.drain(connection, 2)
+        post.seen[-1].ack()
+        asked.join()
+    assert post.names()[1:] == ["1"]
+    assert receipt.status() == "dead"
+
+
 def test_what_is_not_due_leaves_the_mailbox(post: Post) -> None:
     """Its sender wants it later: as a stock producer's, which knows no schedule."""
     post.app.send_task("t", task_id="later", queue=post.queues[0], countdown=3600)
@@ -189,9 +213,11 @@ def test_a_mailbox_that_was_cancelled_is_not_taken_from_again(post: Post) -> Non
     post.send("1", "2")
     with post.consuming() as connection:
         post.drain(connection, 1)
-        turn(connection)
-        connection.default_channel.intake.remove(post.queues[0])
+        intake = post.listening(connection)
+        intake.queues.remove(post.queues[0])
         post.seen[-1].ack()
+        assert read_ledger(post.client, post.keys).queued == 1
+        turn(connection)
         post.send("3", queue=post.queues[1])
         post.drain(connection, 2)
         post.seen[-1].ack()
@@ -204,9 +230,7 @@ def test_room_that_cannot_be_used_at_once_is_used_later(post: Post, monkeypatch:
     post.send("1", "2")
     with post.consuming() as connection:
         post.drain(connection, 1)
-        intake, bell = connection.default_channel.intake, post.keys.bell(post.queues[0])
-        eventually(lambda: turn(connection) or not post.client.exists(bell))  # that of the first message
-        eventually(lambda: turn(connection) or intake._bell_due_s)
+        intake = post.listening(connection)
         until_s = intake._bell_due_s
         with monkeypatch.context() as patch:
             patch.setattr(intake, "_wants_more", lambda: False)

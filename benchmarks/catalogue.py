@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks import broadcast, deadletters, depth, idle, monitors, publish, queues, recovery, throughput
+from benchmarks import agents, broadcast, deadletters, depth, idle, monitors, publish, queues, recovery, throughput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ class Measure(NamedTuple):
     run: Callable[[Stage], list[Row]]
 
 
-_MODULES = (publish, broadcast, throughput, queues, recovery, deadletters, idle, depth, monitors)
+_MODULES = (publish, broadcast, throughput, queues, recovery, deadletters, idle, depth, monitors, agents)
 
 MEASURES: Mapping[str, Measure] = MappingProxyType(
     {module.__name__.rpartition(".")[2]: Measure(module.ABOUT, module.measure) for module in _MODULES}

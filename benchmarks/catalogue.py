@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks import (
+    agents,
     broadcast,
     cancel,
     deadletters,
@@ -42,7 +43,8 @@ class Measure(NamedTuple):
 
 
 _MODULES = (
-    publish, broadcast, signals, cancel, receipts, throughput, queues, recovery, deadletters, idle, depth, monitors
+    publish, broadcast, signals, cancel, receipts, throughput, queues, recovery, deadletters, idle, depth, monitors,
+    agents
 )  # fmt: skip
 
 MEASURES: Mapping[str, Measure] = MappingProxyType(

@@ -184,6 +184,7 @@ def test_every_measure_says_what_it_does() -> None:
         "idle",
         "depth",
         "monitors",
+        "agents",
     ]
     assert all(measure.about.endswith(".") for measure in MEASURES.values())
 

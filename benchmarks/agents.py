@@ -1,0 +1,125 @@
+"""What an agent's persistence costs its handlers, and how long an agent takes to come back."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery
+from pydantic import Field
+
+from benchmarks.failure import MeasureFailed
+from benchmarks.row import Row, Target
+from benchmarks.sample import Sample
+
+if TYPE_CHECKING:
+    from benchmarks.stage import Stage
+
+__all__ = ["ABOUT", "Keeper", "measure"]
+
+ABOUT = (
+    "A handler that works for 5 ms, called as a method and run as an agent's message (opened, handled, committed: two "
+    "scripts), in turn, with a state of 1 kB. Restored: the first message of a process that does not know the agent, "
+    "with a state of 1 MB, from the script that reads it to the end of a handler that does nothing. Stock has no such "
+    "thing."
+)
+
+_WORK_S = 0.005
+_PATIENCE_S = 120.0
+
+
+class Keeper:
+    """Runs the messages of an agent as a worker's pool does.
+
+    Args:
+        url: of a server of its own.
+    """
+
+    def __init__(self, *, url: str) -> None:
+        from hardening import Agent, AgentState, handles, harden, host  # noqa: PLC0415 - stock must not pay for it
+        from hardening.core.deployment import client_of, settings_of  # noqa: PLC0415
+
+        never = threading.Event()
+
+        class State(AgentState):
+            stock: dict[str, int] = Field(default_factory=dict)
+            calls: int = 0
+
+        class Warehouse(Agent):
+            name = "warehouse"
+
+            @handles("fill")
+            def fill(self, size: int) -> None:
+                """About so many bytes of state."""
+                self.state.stock = {f"article-{number:08}": number for number in range(size // 27)}
+
+            @handles("work")
+            def work(self) -> None:
+                """Takes 5 ms."""
+                self.state.calls += 1
+                never.wait(_WORK_S)
+
+            @handles("rest")
+            def rest(self) -> None:
+                """Takes no time."""
+
+        Warehouse.State = State
+        self._app: Any = harden(Celery("agents", broker=url, set_as_current=False))
+        host(self._app, Warehouse)
+        self._cls, self._client, self._keys = Warehouse, client_of(self._app), settings_of(self._app).keys
+        self._bare = Warehouse(self._app, State())
+        self._number = 0
+
+    def __call__(self, *, calls: int, size: int) -> tuple[float, float, float]:
+        """What persistence adds to a handler, in us; run over called; how long a restoration took, in ms; medians."""
+        self._run("fill", 1024)
+        called_us, ran_us = [], []
+        for _ in range(calls):
+            begin_s = time.perf_counter()
+            self._bare.work()
+            between_s = time.perf_counter()
+            called_us.append((between_s - begin_s) * 1e6)
+            ran_us.append(self._run("work") * 1e6)
+        self._run("fill", size)
+        length: Any = self._client.hstrlen(self._keys.agent("warehouse"), "state")
+        if length < size * 0.9:
+            raise MeasureFailed(f"the state has {length:,} bytes")
+        restored_ms = []
+        for _ in range(9):
+            vars(self._app).pop("_hardening_residents")
+            restored_ms.append(self._run("rest") * 1e3)
+        called, ran = statistics.median(called_us), statistics.median(ran_us)
+        return ran - called, ran / called, statistics.median(restored_ms)
+
+    def _run(self, handler: str, *args: Any) -> float:
+        """How long one message took, in seconds; it is in flight as if a worker had taken it."""
+        from hardening.agents.running import Message, run  # noqa: PLC0415
+        from hardening.core.scripts.agenting import Turn  # noqa: PLC0415
+
+        self._number += 1
+        self._client.hset(self._keys.inflight("bench"), str(self._number), "")
+        turn = Turn("warehouse", "bench", self._number, f"message {self._number}")
+        begin_s = time.perf_counter()
+        run(self._app, self._cls, turn, Message(handler, args, {}))
+        return time.perf_counter() - begin_s
+
+
+def measure(stage: Stage) -> list[Row]:
+    """Each round on a new server."""
+    calls, size = stage.pick(300, 100), 1_048_576
+    added_us, ratios, restored_ms = [], [], []
+    rounds = stage.rounds(full=5, quick=3)
+    for number in range(1, rounds + 1):
+        stage.tell(f"round {number} of {rounds}")
+        with stage.redis() as server, stage.child("benchmarks.agents:Keeper", server) as child:
+            added, ratio, restored = child.ask(timeout_s=_PATIENCE_S, calls=calls, size=size)
+        added_us.append(added)
+        ratios.append(ratio)
+        restored_ms.append(restored)
+    return [
+        Row(name="added to a handler", unit="us", hardened=Sample.of(added_us)),
+        Row(name="run / called, 5 ms", unit="x", hardened=Sample.of(ratios), target=Target.at_most(1.05)),
+        Row(name="restored, 1 MB", unit="ms", hardened=Sample.of(restored_ms), target=Target.at_most(100)),
+    ]

@@ -233,7 +233,8 @@ def test_what_a_full_mailbox_cannot_take_is_a_dead_letter(signals: Signals, when
     assert waiting(stage, queue) == ["x1", "x2"]
     state = stage.state()
     assert (state.queued["q"], state.buried) == (["y"], [("x3", "mailbox_full")])
-    assert stage.ledger().counters == {"published": 4, "dead": 1}
+    assert stage.ledger().counters == {"published": 4, "dead": 1, "mailbox_drops": 1}
+    assert stage.client.hget(f"{stage.prefix}:mailbox:{queue}", "drops") == b"1"
     assert signals.stats() == {"emitted": 3, "routed": 3, "dropped:mailbox_full": 1}
     (letter,) = stage.client.xrange(stage.keys.dlq)
     assert letter[1][b"error"].decode() == f"the mailbox {queue} has its 2 messages"
@@ -249,7 +250,7 @@ def test_a_full_mailbox_may_lose_its_oldest_instead(signals: Signals) -> None:
     assert signals.emit(3, signals.to_agent("x3", "a")) == "1 0 mailbox_full_oldest"
     assert waiting(stage, queue) == ["x2", "x3"]
     assert stage.state().buried == [("s", "mailbox_full"), ("x1", "mailbox_full")]
-    assert stage.ledger().counters == {"published": 3, "adopted": 1, "dead": 2}
+    assert stage.ledger().counters == {"published": 3, "adopted": 1, "dead": 2, "mailbox_drops": 2}
     assert signals.stats() == {"emitted": 3, "routed": 3, "dropped:mailbox_full_oldest": 2}
 
 

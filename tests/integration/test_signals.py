@@ -161,7 +161,7 @@ def test_a_full_mailbox_holds_up_nobody(app: Celery, charge: Any, prefix: str) -
     assert (told.routed, drops) == (2, {"slow": "mailbox_full", "sleepy": "mailbox_full_oldest"})
     assert Counter(event.name for event in events) == {"hardening.signal.emitted": 1, "hardening.signal.dropped": 2}
     assert [waiting(app, f"agent.{prefix}.{name}")[0][1][2] for name in ("slow", "sleepy")] == [1, 2]
-    assert balance(app) == {"published": 6, "dead": 2}
+    assert balance(app) == {"published": 6, "dead": 2, "mailbox_drops": 2}
     stats = signal_stats(app)
     assert (stats.routed, stats.dropped) == (5, {"mailbox_full": 1, "mailbox_full_oldest": 1})
 

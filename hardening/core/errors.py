@@ -25,6 +25,9 @@
     │   ├── ResultTimeout      the result did not come in time
     │   └── ReceiptNotFound    no such receipt, or it has expired
     ├── AgentError             something about agents, see hardening.agents.errors
+    ├── CoordinationError      something about what agents do together, see hardening.agents.coordination.errors
+    ├── SignalError            something about signals, see hardening.agents.router.errors
+    ├── MonitorError           something about monitors, see hardening.monitors.errors
     ├── BoundaryError          something behind a boundary failed, see hardening.boundaries.errors
     ├── TimeoutFailure         something about time: its branch is in hardening.timeouts.errors
     └── DeadLetterError        something about the dead-letter queue
@@ -34,10 +37,6 @@
         ├── DlqUnknown         no task sends its dead letters under that name
         ├── QueueFull          a replay stopped, for its queue has grown to the bound given
         └── FileRefused        an exported file cannot be imported
-
-Rooms draw branches of their own: :mod:`hardening.monitors.errors` (``MonitorError``),
-:mod:`hardening.agents.coordination.errors` (``CoordinationError``), and for signals
-:mod:`hardening.agents.router.errors` (``SignalError``).
 
 Every error carries typed attributes and builds its message from them.
 """

@@ -116,7 +116,7 @@ def test_hosting_is_idempotent_and_registers_one_task(app: Celery) -> None:
     steps = set(app.steps["consumer"])
     host(app, Shop, other)
     assert hosted(app) == {"shop": Shop, "other": other}
-    assert [name for name in app.tasks if name.startswith("hardening.")] == [AGENT_TASK]
+    assert [name for name in app.tasks if name.startswith("hardening.agent")] == [AGENT_TASK]
     assert set(app.steps["consumer"]) == steps
     assert hosted(Celery("elsewhere", set_as_current=False)) == {}
 

@@ -177,6 +177,9 @@ def test_every_measure_says_what_it_does() -> None:
     assert list(MEASURES) == [
         "publish",
         "broadcast",
+        "signals",
+        "cancel",
+        "receipts",
         "throughput",
         "queues",
         "recovery",

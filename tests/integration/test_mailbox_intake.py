@@ -214,7 +214,7 @@ def test_a_mailbox_that_was_cancelled_is_not_taken_from_again(post: Post) -> Non
     with post.consuming() as connection:
         post.drain(connection, 1)
         intake = post.listening(connection)
-        intake.queues.remove(post.queues[0])
+        intake.remove(post.queues[0])
         post.seen[-1].ack()
         assert read_ledger(post.client, post.keys).queued == 1
         turn(connection)

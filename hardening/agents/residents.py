@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from celery import Celery
 
-    from hardening.agents.agent import Agent
+    from hardening.agents.actor import Agent
 
 __all__ = ["Resident", "residents_of"]
 

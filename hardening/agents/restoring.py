@@ -16,7 +16,7 @@ from hardening.core.membership import boot_clock_s
 if TYPE_CHECKING:
     from celery import Celery
 
-    from hardening.agents.agent import Agent
+    from hardening.agents.actor import Agent
     from hardening.core.scripts.agenting import Opened
 
 __all__ = ["entry_of", "restored"]

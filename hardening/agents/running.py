@@ -30,7 +30,7 @@ from hardening.core.scripts.agenting import Change, Failing
 if TYPE_CHECKING:
     from celery import Celery
 
-    from hardening.agents.agent import Agent
+    from hardening.agents.actor import Agent
     from hardening.agents.handlers import Handler
     from hardening.core.scripts.agenting import Turn
 

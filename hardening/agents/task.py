@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from celery import Celery, Task
 
-    from hardening.agents.agent import Agent
+    from hardening.agents.actor import Agent
 
 __all__ = ["add_task"]
 

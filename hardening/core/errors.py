@@ -17,12 +17,15 @@
     │   ├── PublishFailed      Redis did not take the message
     │   ├── NotReplicated      too few replicas had the message in time
     │   ├── ConfirmTimeout     the awaited state did not come in time
+    │   ├── MailboxFull        the mailbox of an agent has no room for the message
     │   ├── MessageDied        the message is in the dead-letter queue
     │   ├── RecipientRefused   one recipient of a broadcast cannot have its message
     │   ├── CancelFailed       nobody knows whether the message was cancelled
     │   ├── ResultUnavailable  the result of the task is nowhere to be had
     │   ├── ResultTimeout      the result did not come in time
     │   └── ReceiptNotFound    no such receipt, or it has expired
+    ├── AgentError             something about agents, see hardening.agents.errors
+    ├── CoordinationError      something about acting together, see hardening.agents.coordination.errors
     ├── BoundaryError          something behind a boundary failed, see hardening.boundaries.errors
     ├── TimeoutFailure         something about time: its branch is in hardening.timeouts.errors
     └── DeadLetterError        something about the dead-letter queue
@@ -33,8 +36,7 @@
         ├── QueueFull          a replay stopped, for its queue has grown to the bound given
         └── FileRefused        an exported file cannot be imported
 
-Rooms draw branches of their own: :mod:`hardening.monitors.errors` (``MonitorError``),
-:mod:`hardening.agents.coordination.errors` (``CoordinationError``).
+Rooms draw branches of their own: :mod:`hardening.monitors.errors` (``MonitorError``).
 
 Every error carries typed attributes and builds its message from them.
 """
@@ -56,6 +58,7 @@ from hardening.core.delivery_errors import (
     CancelFailed,
     ConfirmTimeout,
     DeliveryError,
+    MailboxFull,
     MessageDied,
     NotReplicated,
     PublishFailed,
@@ -84,6 +87,7 @@ __all__ = [
     "FileRefused",
     "HardeningError",
     "HardeningWarning",
+    "MailboxFull",
     "MessageDied",
     "NotReplicated",
     "PublishFailed",

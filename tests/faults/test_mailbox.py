@@ -14,7 +14,7 @@ from tests.closing import close
 from tests.eventually import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from celery import Celery
 
@@ -30,24 +30,32 @@ _POOLS = [("solo", 1), ("prefork", 4), ("threads", 4)]
 class House:
     """One mailbox, its hosts and its sender."""
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: Rig, pools: Sequence[tuple[str, int]], agent: str = "a", poll_s: float = 0.5) -> None:
         self.rig = rig
         self.app: Celery = rig.producer()
         self.client: Any = client_of(self.app)
         self.keys: Keys = settings_of(self.app).keys
-        self.queue = f"agent.{rig.prefix}"
-        mailing.found(self.keys, rig.prefix, 10_000).run(self.client)
+        self.queue = f"agent.{rig.prefix}.{agent}"
+        mailing.found(self.keys, f"{rig.prefix}.{agent}", 10_000).run(self.client)
         self.sent = 0
-        hosts = [
-            rig.start(pool, size, tasks="tests.faults.mailbox_tasks", queues=[self.queue], faults_lease_s=str(_LEASE_S))
-            for pool, size in _POOLS
-        ]
-        self.hosts = [rig.ready(host) for host in hosts]
+        self.hosts = [
+            rig.start(
+                pool, size, tasks="tests.faults.mailbox_tasks", queues=[self.queue],
+                faults_lease_s=str(_LEASE_S), faults_poll_s=str(poll_s),
+            )
+            for pool, size in pools
+        ]  # fmt: skip
 
-    def send(self, number: int, seconds: float = 0.0) -> None:
+    def ready(self) -> House:
+        """Waits until all hosts are."""
+        for host in self.hosts:
+            self.rig.ready(host)
+        return self
+
+    def send(self, number: int, seconds: float = 0.0, how: str = "") -> None:
         """Sends the next messages of one sender."""
         for at in range(self.sent, self.sent + number):
-            self.app.send_task("tests.faults.mailbox_tasks.turn", (at, seconds), queue=self.queue)
+            self.app.send_task("tests.faults.mailbox_tasks.turn", (at, seconds, how), queue=self.queue)
         self.sent += number
 
     def holder(self) -> Worker | None:
@@ -74,7 +82,8 @@ class House:
 
     def turns(self) -> list[tuple[str, int, str]]:
         """What happened, in order."""
-        lines = [line.decode().split() for line in self.rig.ledger.lrange(f"{self.rig.prefix}:turns", 0, -1)]  # type: ignore[union-attr]
+        stored: Any = self.rig.ledger.lrange(f"{self.rig.prefix}:turns:{self.queue}", 0, -1)
+        lines = [line.decode().split() for line in stored]
         return [(what, int(number), who) for what, number, who in lines]
 
     def began(self) -> int:
@@ -109,8 +118,8 @@ class House:
 @pytest.fixture
 def house(rig: Rig) -> Iterator[House]:
     """A mailbox with three hosts."""
-    house = House(rig)
-    yield house
+    house = House(rig, _POOLS)
+    yield house.ready()
     close(house.app)
 
 
@@ -151,3 +160,26 @@ def test_a_holder_that_does_not_consume_or_is_frozen_is_followed(house: House) -
     house.await_ended(house.sent)
     house.rig.settled()
     house.check(house.name(frozen))
+
+
+def test_the_next_message_is_taken_when_the_last_is_settled_and_not_when_somebody_looks(rig: Rig) -> None:
+    """In every pool, however it is settled; nobody looks by itself for as long as this test takes."""
+    pools = [*_POOLS, ("gevent", 4)]
+    houses = [House(rig, [pool], agent=pool[0], poll_s=60.0) for pool in pools]
+    for house in houses:
+        house.ready()
+    for how in ("", "fail", "give back", ""):
+        for house in houses:
+            house.send(3, how=how)
+    for house in houses:
+        house.await_ended(12)
+    for number in (13, 14, 15):
+        for house in houses:
+            house.send(1)
+        for house in houses:
+            house.await_ended(number, 20)
+    rig.settled()
+    for house in houses:
+        began = [number for what, number, _ in house.turns() if what == "begin"]
+        assert began == [0, 1, 2, 3, 4, 5, 6, 6, 7, 8, 9, 10, 11, 12, 13, 14]
+        close(house.app)

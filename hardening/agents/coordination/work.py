@@ -28,10 +28,9 @@ from hardening.agents.coordination.bench import Presence, bench_of
 from hardening.agents.coordination.events import WorkMoved
 from hardening.agents.coordination.names import checked_name, checked_s
 from hardening.agents.coordination.placing import Placer, WorkStrategy
-from hardening.agents.errors import MailboxFull
 from hardening.core import telemetry
 from hardening.core.agent_keys import MAILBOX_HEAD
-from hardening.core.errors import ConfirmTimeout, DeliveryError, MessageDied
+from hardening.core.errors import ConfirmTimeout, DeliveryError, MailboxFull, MessageDied
 from hardening.core.membership import boot_clock_s
 from hardening.delivery.receipt_state import DeliveryStatus
 

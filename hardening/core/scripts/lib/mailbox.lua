@@ -12,13 +12,3 @@ local function hold_mailbox(prefix, list, until_ms)
   redis.call('HSET', mailbox_of(prefix, list), 'resume_ms', string.format('%.0f', until_ms))
   return true
 end
-
--- How many messages wait in a mailbox of which this is a list, and its lists, the most urgent first.
-local function waiting_in(list)
-  local queue, lists, waiting = queue_of(list), {}, 0
-  for i, step in ipairs({'', '\6\0223', '\6\0226', '\6\0229'}) do
-    lists[i] = queue .. step
-    waiting = waiting + redis.call('LLEN', lists[i])
-  end
-  return waiting, lists
-end

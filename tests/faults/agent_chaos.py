@@ -1,0 +1,191 @@
+"""The long fault test of agents: ``python -m tests.faults.agent_chaos --kills 100 --seed 1``.
+
+Three workers host a bank that is told and asked a seeded series of things. All along, pool processes die in the middle
+of a handler and right after its commit, and workers are killed or frozen past their lease, by the seed. In the end the
+state must be that of a bank that was told the same by one thread: each thing once, in order, self-sends included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hardening import agent
+from hardening.agents.errors import AskFailed
+from hardening.core.deployment import client_of, settings_of
+from hardening.core.embedded import EmbeddedRedis
+from tests.closing import close
+from tests.eventually import eventually
+from tests.faults.agent_model import Model, Order, orders
+from tests.faults.rig import Rig
+
+if TYPE_CHECKING:
+    from tests.faults.rig import Worker
+
+__all__ = ["LEASE_S", "Chaos"]
+
+LEASE_S = 1.0
+_POOLS = (("prefork", 2), ("prefork", 1), ("threads", 2))
+_PATIENCE_S = 60.0
+_ORDERS_PER_KILL = 12
+
+
+class Chaos:
+    """One bank, its workers and its fate.
+
+    Args:
+        rig: for the workers.
+        chance: decides.
+        hosts: how many workers.
+
+    Attributes:
+        count: what happened to them.
+        hosts: the workers.
+    """
+
+    def __init__(self, rig: Rig, chance: random.Random, hosts: int = 3) -> None:
+        self._rig = rig
+        self._chance = chance
+        self.app = rig.producer()
+        self.bank = agent(f"bank.{rig.prefix}", app=self.app)
+        self.count: Counter[str] = Counter()
+        self.hosts = [self._start(number) for number in range(hosts)]
+        for host in self.hosts:
+            rig.ready(host)
+
+    def _start(self, number: int) -> Worker:
+        pool, size = _POOLS[number % len(_POOLS)]
+        return self._rig.start(
+            pool, size, tasks="tests.faults.agent_tasks", queues=[self.bank.queue], faults_lease_s=str(LEASE_S),
+            faults_max_crashes="1000", faults_crash_delay_s="0",
+        )  # fmt: skip
+
+    def strike(self, kind: str = "") -> None:
+        """One misfortune, to the worker that holds the bank more often than not."""
+        kind = kind or self._chance.choice(["kill", "kill", "freeze"])
+        self.count[kind] += 1
+        number = self._victim()
+        host = self.hosts[number]
+        if kind == "kill":
+            self._rig.kill(host)
+            self.hosts[number] = self._start(number)
+        else:
+            os.killpg(host.process.pid, signal.SIGSTOP)
+            threading.Event().wait(self._chance.uniform(LEASE_S, 3 * LEASE_S))
+            os.killpg(host.process.pid, signal.SIGCONT)
+
+    def _victim(self) -> int:
+        holder = self.holder()
+        return self._chance.randrange(len(self.hosts)) if holder is None or self._chance.random() < 0.2 else holder
+
+    def holder(self) -> int | None:
+        """Which of the workers holds the bank; None: none that lives."""
+        client: Any = client_of(self.app)
+        keys = settings_of(self.app).keys
+        holder = client.hget(keys.mailbox(self.bank.queue), "holder") or b""
+        about = json.loads(client.hget(keys.members, holder) or "{}")
+        return next((at for at, host in enumerate(self.hosts) if host.process.pid == about.get("pid")), None)
+
+    def end(self) -> None:
+        """Ends all workers at once."""
+        for host in self.hosts:
+            host.kill()
+        close(self.app)
+
+    def replace_dead(self) -> None:
+        """Starts anew what a trap has killed whole."""
+        for number, host in enumerate(self.hosts):
+            if host.process.poll() is not None:
+                self.hosts[number] = self._start(number)
+
+    def send(self, model: Model, series: list[Order]) -> None:
+        """Has the bank and the model do the same; compares the answers where somebody waits for one."""
+        for order in series:
+            try:
+                expected: Any = model.run(order)
+            except ValueError as error:
+                expected = f"ValueError: {error}"
+            if not order.is_asked:
+                self.bank.tell(order.handler, *order.args, trap=order.trap)
+                continue
+            try:
+                said = self.bank.ask(order.handler, *order.args, trap=order.trap, timeout=_PATIENCE_S)
+            except AskFailed as error:
+                said = f"{error.error_type}: {error.error}"
+            assert said == expected, (order, said, expected)
+
+    def state(self) -> dict[str, Any]:
+        """The bank's state as it was committed last."""
+        client: Any = client_of(self.app)
+        found: dict[str, Any] = json.loads(
+            client.hget(settings_of(self.app).keys.agent(self.bank.name), "state") or "{}"
+        )
+        return found
+
+    def settle(self, model: Model) -> None:
+        """Waits until all is done, and compares.
+
+        Raises:
+            AssertionError: the bank is not the model.
+        """
+        wanted = len(model.applied), len(model.echoed), len(model.paid)
+
+        def is_done() -> bool:
+            self.replace_dead()
+            state = self.state()
+            return tuple(len(state.get(name, ())) for name in ("applied", "echoed", "paid")) >= wanted
+
+        try:
+            eventually(is_done, _PATIENCE_S)
+        finally:
+            ledger = self._rig.settled(_PATIENCE_S)
+        assert self.state() == vars(model)
+        self.count["refused"] = ledger.letters
+
+
+def main() -> int:
+    """Runs rounds until so many workers and pool processes were killed; returns how many rounds failed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    chance = random.Random(options.seed)
+    with (
+        EmbeddedRedis(port=0) as broker,
+        EmbeddedRedis(port=0) as ledger,
+        tempfile.TemporaryDirectory() as logs,
+        ledger.client() as client,
+    ):
+        rig = Rig(broker.broker_url, client, ledger.url, f"chaos{options.seed}", Path(logs))
+        chaos, model = Chaos(rig, chance), Model()
+        strikes, traps = options.kills // 2, options.kills - options.kills // 2
+        series = orders(chance, _ORDERS_PER_KILL * options.kills, traps)
+        sender = threading.Thread(target=chaos.send, args=(model, series))
+        sender.start()
+        try:
+            for _ in range(strikes):
+                threading.Event().wait(chance.uniform(0.0, 2 * LEASE_S))
+                chaos.replace_dead()
+                chaos.strike()
+            while sender.is_alive():
+                chaos.replace_dead()
+                sender.join(0.2)
+            chaos.settle(model)
+        finally:
+            rig.stop()
+        applied = len(model.applied)
+        sys.stdout.write(f"{applied} applied once and in order, {traps} deadly messages, {dict(chaos.count)}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

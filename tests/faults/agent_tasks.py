@@ -1,0 +1,119 @@
+"""The app of fault tests, which hosts a bank; its workers die when they are told to, at the worst moments."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import Any
+
+from pydantic import Field
+
+from hardening import Agent, AgentState, handles, host
+from hardening.agents.mailbox import Mailbox
+from hardening.agents.store import Store
+from hardening.agents.supervisor import Supervisor
+from tests.faults.tasks import app, ledger
+
+__all__ = ["Bank", "app", "bank_name"]
+
+_PREFIX = os.environ["FAULTS_PREFIX"]
+
+
+def bank_name(prefix: str) -> str:
+    """The name of a test's agent."""
+    return f"bank.{prefix}"
+
+
+def _is_first(what: str) -> bool:
+    """Whether nobody, in whichever process, has asked this before."""
+    return bool(ledger(os.getpid()).hsetnx(f"{_PREFIX}:traps", what, 1))
+
+
+class Bank(Agent):
+    """Accounts, and in which order it was told what."""
+
+    name = bank_name(_PREFIX)
+    mailbox = Mailbox(bound=100_000)
+    supervisor = Supervisor("restart", max_restarts=100_000)
+
+    class State(AgentState):
+        """What it remembers."""
+
+        balances: dict[str, int] = Field(default_factory=dict)
+        applied: list[int] = Field(default_factory=list)
+        echoed: list[int] = Field(default_factory=list)
+        paid: list[int] = Field(default_factory=list)
+
+    @handles("deposit")
+    def deposit(self, number: int, account: str, amount: int, trap: str = "") -> int:
+        """Adds to an account."""
+        self._applies(number, trap)
+        self.state.balances[account] = self.state.balances.get(account, 0) + amount
+        if number % 3 == 0:
+            self.tell_self("echo", number)
+        return int(self.state.balances[account])
+
+    @handles("transfer")
+    def transfer(self, number: int, source: str, target: str, amount: int, trap: str = "") -> bool:
+        """From one account to another, if there is enough."""
+        self._applies(number, trap)
+        if self.state.balances.get(source, 0) < amount:
+            return False
+        self.state.balances[source] -= amount
+        self.state.balances[target] = self.state.balances.get(target, 0) + amount
+        self.tell_self("pay", number)
+        return True
+
+    @handles("refuse")
+    def refuse(self, number: int, trap: str = "") -> None:
+        """Changes the state, and raises."""
+        self._applies(number, trap)
+        self.state.balances.clear()
+        self.tell_self("echo", -number)
+        raise ValueError(f"{number} is refused")
+
+    @handles("echo")
+    def echo(self, number: int) -> None:
+        """It said something to itself."""
+        self.state.echoed.append(number)
+
+    @handles("pay")
+    def pay(self, number: int) -> None:
+        """Likewise."""
+        self.state.paid.append(number)
+
+    @handles("wait")
+    def wait(self, number: int) -> None:
+        """Runs until the gate is open."""
+        self._applies(number, "")
+        ledger(os.getpid()).hincrby(f"{_PREFIX}:began", str(number), 1)
+        while not ledger(os.getpid()).exists(f"{_PREFIX}:gate"):
+            threading.Event().wait(0.02)
+
+    def _applies(self, number: int, trap: str) -> None:
+        self.state.applied.append(number)
+        if trap and _is_first(f"{trap} {number}"):
+            if trap == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+            _Traps.is_set = True
+
+
+class _Traps:
+    """Whether this process dies as soon as it has committed."""
+
+    is_set = False
+
+
+_commit = Store.commit
+
+
+def _commit_and_die(store: Store, *args: Any) -> str:
+    mark = _commit(store, *args)
+    if _Traps.is_set:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return mark
+
+
+Store.commit = _commit_and_die  # type: ignore[method-assign, assignment]
+host(app, Bank)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dlq import DeadLetters
+from hardening.core import telemetry
 from hardening.core.embedded import EmbeddedRedis
 from hardening.core.errors import EmbeddedRedisError
 from tests.conftest import SERVERS
 from tests.eventually import eventually
 from tests.integration.adding import add_of
+from tests.integration.coordinating import Outage
 from tests.integration.scheduling import Scheduling
 from tests.integration.spooling import AWAY, app_for
 from tests.integration.stage import Stage
@@ -135,3 +137,16 @@ def shop(server: EmbeddedRedis, prefix: str) -> Celery:
 def add(shop: Celery) -> Any:
     """A task."""
     return add_of(shop)
+
+
+@pytest.fixture
+def outage(monkeypatch: pytest.MonkeyPatch) -> Outage:
+    """A Redis that is there, and may go."""
+    return Outage(monkeypatch)
+
+
+@pytest.fixture
+def told() -> Iterator[list[telemetry.Event]]:
+    """What is emitted."""
+    with telemetry.capture("hardening") as events:
+        yield events

@@ -170,7 +170,7 @@ def test_what_failed_has_failed(requests: RequestManager, cast: Cast) -> None:
     late(cast, Receipt("k", "dead", "failed"))
     with pytest.raises(AskFailed, match="failed to do: failed: the message is dead, see receipt k"):
         requests.ask("a", "do", 1, key="k")
-    for error in (AskFailed("a", "do", "ValueError", "x"), MailboxFull("a", 1), ConfigError("x")):
+    for error in (AskFailed("a", "do", "ValueError", "x"), MailboxFull("k", "a", 1, 0.0), ConfigError("x")):
 
         def fail(*_: Any, error: Exception = error) -> None:
             raise error

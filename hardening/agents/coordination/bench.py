@@ -155,10 +155,10 @@ class AgentBench:
         Who does not answer has none.
         """
         classes = hosted(self._app)
-        known = {name: _texts(getattr(classes[name], "capabilities", ())) for name in agents if name in classes}
-        others = [name for name in agents if name not in known]
-        said = {one.agent: _texts(one.value) for one in answers(self, others, "capabilities", (), timeout_s)}
-        return {name: known.get(name) or said.get(name, frozenset()) for name in agents}
+        known = {name: getattr(classes.get(name), "capabilities", None) for name in agents}
+        others = [name for name in agents if known[name] is None]
+        known |= {one.agent: one.value for one in answers(self, others, "capabilities", (), timeout_s)}
+        return {name: _texts(known[name]) for name in agents}
 
     def bury(self, agent: str, handler: str, args: tuple[Any, ...], error: str) -> str:
         """A dead letter of reason ``mailbox_full``. It was never published, so it counts as imported.
@@ -166,16 +166,13 @@ class AgentBench:
         Raises:
             redis.RedisError: Redis did not take it.
         """
-        letter = letter_to(self._app, agent, handler, args, {})
+        letter, reason = letter_to(self._app, agent, handler, args, {}), Reason.MAILBOX_FULL.value
         call = keeping.readmit(
-            self._keys, list_key=letter.list_key.encode(), reason=_FULL.encode(), fingerprint=b"", raw=letter.raw,
+            self._keys, list_key=letter.list_key.encode(), reason=reason.encode(), fingerprint=b"", raw=letter.raw,
             fields={"error": error.encode()},
         )  # fmt: skip
         entry: bytes = call.run(client_of(self._app))
         return entry.decode()
-
-
-_FULL: str = getattr(Reason, "MAILBOX_FULL", "mailbox_full")
 
 
 def _texts(said: Any) -> frozenset[str]:

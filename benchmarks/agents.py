@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["ABOUT", "Keeper", "measure"]
 
 ABOUT = (
-    "A handler that works for 5 ms, called as a method and run as an agent's message (opened, handled, committed: two "
+    "A handler that works for 5 ms, called as a method, called between two bare PINGs (what two round trips cost a "
+    "process and a Redis that have been asleep), and run as an agent's message (opened, handled, committed: two "
     "scripts), in turn, with a state of 1 kB. Restored: the first message of a process that does not know the agent, "
     "with a state of 1 MB, from the script that reads it to the end of a handler that does nothing. Stock has no such "
     "thing."
@@ -72,15 +73,19 @@ class Keeper:
         self._bare = Warehouse(self._app, State())
         self._number = 0
 
-    def __call__(self, *, calls: int, size: int) -> tuple[float, float, float]:
-        """What persistence adds to a handler, in us; run over called; how long a restoration took, in ms; medians."""
+    def __call__(self, *, calls: int, size: int) -> tuple[float, float, float, float]:
+        """What persistence adds to a handler, in us; run over called, and so for PINGs; a restoration, in ms; medians."""
         self._run("fill", 1024)
-        called_us, ran_us = [], []
+        called_us, pinged_us, ran_us = [], [], []
         for _ in range(calls):
             begin_s = time.perf_counter()
             self._bare.work()
             between_s = time.perf_counter()
+            self._client.ping()
+            self._bare.work()
+            self._client.ping()
             called_us.append((between_s - begin_s) * 1e6)
+            pinged_us.append((time.perf_counter() - between_s) * 1e6)
             ran_us.append(self._run("work") * 1e6)
         self._run("fill", size)
         length: Any = self._client.hstrlen(self._keys.agent("warehouse"), "state")
@@ -90,8 +95,8 @@ class Keeper:
         for _ in range(9):
             vars(self._app).pop("_hardening_residents")
             restored_ms.append(self._run("rest") * 1e3)
-        called, ran = statistics.median(called_us), statistics.median(ran_us)
-        return ran - called, ran / called, statistics.median(restored_ms)
+        called, pinged, ran = map(statistics.median, (called_us, pinged_us, ran_us))
+        return ran - called, ran / called, pinged / called, statistics.median(restored_ms)
 
     def _run(self, handler: str, *args: Any) -> float:
         """How long one message took, in seconds; it is in flight as if a worker had taken it."""
@@ -109,17 +114,19 @@ class Keeper:
 def measure(stage: Stage) -> list[Row]:
     """Each round on a new server."""
     calls, size = stage.pick(300, 100), 1_048_576
-    added_us, ratios, restored_ms = [], [], []
+    added_us, ratios, floors, restored_ms = [], [], [], []
     rounds = stage.rounds(full=5, quick=3)
     for number in range(1, rounds + 1):
         stage.tell(f"round {number} of {rounds}")
         with stage.redis() as server, stage.child("benchmarks.agents:Keeper", server) as child:
-            added, ratio, restored = child.ask(timeout_s=_PATIENCE_S, calls=calls, size=size)
+            added, ratio, floor, restored = child.ask(timeout_s=_PATIENCE_S, calls=calls, size=size)
         added_us.append(added)
         ratios.append(ratio)
+        floors.append(floor)
         restored_ms.append(restored)
     return [
         Row(name="added to a handler", unit="us", hardened=Sample.of(added_us)),
         Row(name="run / called, 5 ms", unit="x", hardened=Sample.of(ratios), target=Target.at_most(1.05)),
+        Row(name="two PINGs / called, 5 ms", unit="x", hardened=Sample.of(floors)),
         Row(name="restored, 1 MB", unit="ms", hardened=Sample.of(restored_ms), target=Target.at_most(100)),
     ]

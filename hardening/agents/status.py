@@ -66,13 +66,13 @@ def names_in(client: Redis, keys: Keys) -> list[str]:
 
 
 def statuses(client: Redis, keys: Keys, names: Iterable[str]) -> list[AgentStatus]:
-    """How agents are, in one round trip, each as it was at one instant.
+    """How agents are, in one round trip.
 
     Raises:
         redis.RedisError: as the client raises it.
     """
     wanted = list(names)
-    with client.pipeline(transaction=True) as pipeline:
+    with client.pipeline(transaction=False) as pipeline:  # a full Redis refuses a transaction
         for name in wanted:
             _ask(pipeline, keys, name)
         pipeline.zrange(keys.leases, 0, -1)

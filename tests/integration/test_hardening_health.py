@@ -100,12 +100,15 @@ def test_an_outage_may_count_as_well() -> None:
     assert result.stdout.startswith("healthy: Redis is away, so nobody knows: Error 111 connecting to 127.0.0.1:1.")
 
 
-def test_a_wrong_password_is_no_outage(server: EmbeddedRedis) -> None:
+def test_a_wrong_password_is_no_outage(server: EmbeddedRedis, client: Redis, prefix: str) -> None:
     """It does not pass by itself."""
-    url = server.broker_url.replace("redis://", "redis://:wrong@")
+    client.acl_setuser(prefix, enabled=True, passwords=["+right"], categories=["+@all"])
+    url = server.broker_url.replace("redis://", f"redis://{prefix}:wrong@")
     app = harden(Celery("locked-out", broker=url, set_as_current=False))
     result = hardening(app, "health", "--outage-is-well")
+    client.acl_deluser(prefix)
     assert (result.exit_code, result.output.count("\n")) == (1, 1), result.output
+    assert "invalid username-password pair" in result.output
 
 
 @contextmanager

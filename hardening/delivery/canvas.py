@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from hardening.delivery.terms import Terms
 
-__all__ = ["is_canvas", "send_canvas"]
+__all__ = ["Sending", "is_canvas", "send_canvas"]
 
 _CANVASES = (chain, group, chord, chunks)
 #: What counts a chord's header for backends that cannot: it is sent with a receipt, and is no part of the header.
@@ -74,15 +74,12 @@ def send_canvas(
     Raises:
         SendManyFailed: some of several messages were not sent. It has the receipts of those that were.
     """
-    name = str(canvas.task)
-    if not _is_one_message(canvas) and once != (None, None):
-        raise ValueError(f"task is a {name}, which is several messages: an idempotency_key names one")
-    sending = _Sending(canvas, terms, owner_of(canvas, app), once)
+    sending = Sending(canvas, terms, owner_of(canvas, app), once)
     with sending.in_place():
         sent = sending.send(tuple(args), dict(kwargs or {}), options)
     receipt = sending.receipt(sent)
     sending.keep(receipt)
-    _let_go(sending.app, sent, sending.published)
+    sending.let_go(sent)
     if not isinstance(sent, EagerResult | GroupResult) or sending.members:
         receipt = sending.replicated(receipt)
     terms.await_worker(receipt, sending.left_s)
@@ -96,11 +93,13 @@ def _is_one_message(canvas: Any) -> bool:
     return not isinstance(canvas, group | chord | chunks)
 
 
-class _Sending:
+class Sending:
     """One canvas on its way; the producer of its messages.
 
     Attributes:
         app: who sends.
+        terms: what is asked of the send.
+        until_s: when its time is up, by the boot clock, in seconds.
         members: the receipts of what was published or spooled so far.
         published: the ids of all tasks among them.
     """
@@ -113,10 +112,12 @@ class _Sending:
         self._receipts: dict[str, str] = {}
         self._canvas = canvas
         self._name = str(canvas.task)
-        self._terms = terms
+        self.terms = terms
         self.app = app
         self._once = once
         self._is_one = _is_one_message(canvas)
+        if not self._is_one and once != (None, None):
+            raise ValueError(f"task is a {self._name}, which is several messages: an idempotency_key names one")
 
     @property
     def left_s(self) -> float:
@@ -124,7 +125,7 @@ class _Sending:
         return max(0.0, self.until_s - boot_clock_s())
 
     @property
-    def connection(self) -> _Sending:
+    def connection(self) -> Sending:
         """Celery asks its producer's connection to translate errors; ours need none."""
         return self
 
@@ -143,16 +144,25 @@ class _Sending:
             if isinstance(self._canvas, chord):
                 self._ask_backend()
             return self._canvas.apply_async(args, kwargs, **options)
-        except HardeningError as error:
-            if self._is_one or (not isinstance(error, PublishFailed) and not self.members):
-                raise
-            raise self._failed(error) from error
-        except (RedisError, *TRANSIENT) as error:
-            failed = PublishFailed(raw_message.new_id(), self._name, 1, error)
-            if self._terms.on_error in ("raise", "dead_letter"):
-                raise (failed if self._is_one else self._failed(failed)) from error
-            self._terms.undelivered(failed, error)
+        except (HardeningError, RedisError, *TRANSIENT) as error:
+            self.failed(error)
             return None
+
+    def failed(self, error: Exception) -> None:
+        """Some of it was not sent: that is told as was asked.
+
+        Raises:
+            SendManyFailed: of several messages, with the receipts of those that were sent.
+            HardeningError: likewise, of one message, or of the first.
+        """
+        if isinstance(error, HardeningError):
+            if self._is_one or (not isinstance(error, PublishFailed) and not self.members):
+                raise error
+            raise self._many_failed(error) from error
+        failed = PublishFailed(raw_message.new_id(), self._name, 1, error)
+        if self.terms.on_error in ("raise", "dead_letter"):
+            raise (failed if self._is_one else self._many_failed(failed)) from error
+        self.terms.undelivered(failed, error)
 
     def _ask_backend(self) -> None:
         """A chord is counted by its result backend: without one nothing is sent."""
@@ -162,7 +172,7 @@ class _Sending:
             raise ValueError("task is a celery.chord, which needs a result backend: set result_backend") from None
         self.app.backend.get_task_meta(raw_message.new_id())
 
-    def _failed(self, error: Exception) -> SendManyFailed:
+    def _many_failed(self, error: Exception) -> SendManyFailed:
         from hardening.delivery.many import SendFailure  # noqa: PLC0415 - which sends singles, as this does not
 
         failure = SendFailure(len(self.members), (), error)
@@ -175,17 +185,9 @@ class _Sending:
             with standing_in(self.app, None), self.app.producer_pool.acquire(block=True, timeout=5.0) as producer:
                 producer.publish(body, **options)
             return
-        outgoing = Outgoing(
-            headers["task"], self._terms, app=self.app, options={"task_id": headers["id"]}, once=self._once
-        )
-        outgoing.until_s = self.until_s
-        if _MAY_NAME_A_RECEIPT.fullmatch(headers["id"]):
-            outgoing.receipt = Receipt(headers["id"], self.app)
-        last = _last_of(body, headers["id"])
-        if last:
-            outgoing.fields["last"] = last
+        outgoing = self.outgoing(body, headers)
         attempts = Attempts(
-            self.app, retries=self._terms.retries, timeout_s=self.left_s, breaker=outgoing.fallback.breaker
+            self.app, retries=self.terms.retries, timeout_s=self.left_s, breaker=outgoing.fallback.breaker
         )
         producer = ReceiptProducer(self.app, outgoing.receipt.id, outgoing.fields, attempts, outgoing.replication)
         try:
@@ -194,12 +196,30 @@ class _Sending:
             receipt = outgoing.keep(producer, attempts, error) or outgoing.failed(attempts, error)
         else:
             receipt = Receipt(producer.first, self.app) if producer.first else outgoing.receipt
-        self.published.append(headers["id"])
-        if headers["task"] == _UNLOCK:
+        self.note(outgoing, receipt, producer.replicas)
+
+    def outgoing(self, body: Any, headers: Mapping[str, Any]) -> Outgoing:
+        """One message of it."""
+        outgoing = Outgoing(
+            headers["task"], self.terms, app=self.app, options={"task_id": headers["id"]}, once=self._once
+        )
+        outgoing.until_s = self.until_s
+        if _MAY_NAME_A_RECEIPT.fullmatch(headers["id"]):
+            outgoing.receipt = Receipt(headers["id"], self.app)
+        last = _last_of(body, headers["id"])
+        if last:
+            outgoing.fields["last"] = last
+        return outgoing
+
+    def note(self, outgoing: Outgoing, receipt: Receipt, replicas: int) -> None:
+        """One message of it is published, or spooled."""
+        task_id = outgoing.fields["task_id"]
+        self.published.append(task_id)
+        if outgoing.name == _UNLOCK:
             return
         self.members.append(receipt)
-        self._receipts[last or headers["id"]] = receipt.id
-        self._replicas.append(producer.replicas)
+        self._receipts[outgoing.fields.get("last") or task_id] = receipt.id
+        self._replicas.append(replicas)
 
     def receipt(self, sent: Any) -> Receipt:
         """What follows all of it."""
@@ -224,14 +244,22 @@ class _Sending:
         fields = {**fields_of(name, self.app), "task_id": str(result.id)}
         return ran_here(Receipt(str(result.id), self.app), result, fields)
 
+    def let_go(self, sent: Any) -> None:
+        """Ends what Celery's results listen to."""
+        _let_go(self.app, sent, self.published)
+
     def keep(self, receipt: Receipt) -> None:
         """Has Redis keep which messages these are, so that others can follow them; while it is away they cannot."""
         if not isinstance(receipt, GroupReceipt) or not self.members:
             return
-        breaker = fallback_of(self.app).breaker
-        attempts = Attempts(self.app, retries=self._terms.retries, timeout_s=max(0.1, self.left_s), breaker=breaker)
+        attempts = self.attempts()
         with suppress(RedisError, BreakerOpen, *TRANSIENT):
             attempts.run(self._name, receipt.record.keep(self.app, receipt.id).run)
+
+    def attempts(self) -> Attempts:
+        """For what follows the messages."""
+        breaker = fallback_of(self.app).breaker
+        return Attempts(self.app, retries=self.terms.retries, timeout_s=max(0.1, self.left_s), breaker=breaker)
 
     def replicated(self, receipt: Receipt) -> Receipt:
         """The receipt with how many replicas have each message.
@@ -239,9 +267,9 @@ class _Sending:
         Raises:
             NotReplicated: too few, with ``on_error="raise"``.
         """
-        if not self._terms.is_replicated:
+        if not self.terms.is_replicated:
             return receipt
-        had = [self._terms.await_replicas(*one) for one in zip(self.members, self._replicas, strict=True)]
+        had = [self.terms.await_replicas(*one) for one in zip(self.members, self._replicas, strict=True)]
         return replace(receipt, members=tuple(had)) if isinstance(receipt, GroupReceipt) else had[0]
 
 

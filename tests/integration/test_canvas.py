@@ -264,7 +264,7 @@ def test_nothing_that_celery_made_goes_on_listening(app: Celery, add: Any, total
 
 
 def test_a_coroutine_sends_a_group(add: Any) -> None:
-    """In a thread."""
+    """As any other does."""
     receipt = asyncio.run(asupervised_send(group(add.s(1, n) for n in range(2))))
     assert isinstance(receipt, GroupReceipt)
     assert receipt.counts() == {"queued": 2}

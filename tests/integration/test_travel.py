@@ -95,7 +95,7 @@ _WAYS: dict[str, Callable[[Any], object]] = {
     "many, one by one": _listened(lambda add: send_many(add, [(1,), (2,)])),
     "stream": lambda add: list(stream_many(add, [(1,), (2,)])),
     "coroutine": lambda add: asyncio.run(_asend(add)),
-    "coroutine, in a thread": _listened(lambda add: asyncio.run(_asend(add))),
+    "coroutine, watched": _listened(lambda add: asyncio.run(_asend(add))),
 }
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hardening.boundaries.retry_after import retry_after_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["KINDS", "Expected", "expected_of"]
 
@@ -37,6 +37,9 @@ class Expected(NamedTuple):
 _LATER, _NEVER = Expected(retryable=True), Expected(retryable=False)
 #: HTTP: try again later. All others of 4xx and 5xx would say the same again.
 _PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+#: Libraries whose errors wrap those of the next, and how deep that goes at most.
+_WRAPPING = frozenset({"httpx", "httpcore", "requests", "urllib3", "anyio"})
+_DEEPEST = 10
 _UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.ENETRESET})
 _SQLITE_PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR})
 #: SQLSTATE classes: connection, transaction rollback, out of resources, operator intervention.
@@ -64,8 +67,23 @@ def _of_response(error: Any) -> Expected:
 
 def _on_the_way(error: BaseException) -> Expected:
     """It did not get there: in a moment it may, unless nobody is there, or not who it should be."""
-    causes = (error, error.__cause__, error.__context__, getattr(error, "reason", None))
-    return _NEVER if any(_is_wrong_address(one) for one in causes) else _LATER
+    return _NEVER if any(_is_wrong_address(one) for one in _behind(error)) else _LATER
+
+
+def _behind(error: BaseException) -> Iterator[object]:
+    """An error and what is behind it: libraries wrap what the socket said, each in an error of its own.
+
+    It ends below the innermost of theirs: what else was being handled when they were called is not their cause.
+    """
+    inner: BaseException | None = error
+    for _ in range(_DEEPEST):
+        if inner is None:
+            return
+        yield inner
+        yield getattr(inner, "reason", None)
+        if type(inner).__module__.partition(".")[0] not in _WRAPPING:
+            return
+        inner = inner.__cause__ or inner.__context__
 
 
 def _is_wrong_address(error: object) -> bool:

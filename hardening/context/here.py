@@ -11,9 +11,10 @@ mix.
 from __future__ import annotations
 
 import os
+import random
 import sys
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from hardening.context.keyword import adopted, warn_of
 from hardening.context.shown import add_note_to, annotate_span
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Breadcrumb", "ErrorContext", "breadcrumb", "current", "error_context", "pack"]
 
-#: Where a task's request keeps what came along with it.
+#: Where a task's request keeps what came along with it; False: nothing did.
 _KEPT = "_hardening_error_context"
 #: With spans to be annotated, whoever traces has imported this.
 _TRACING = "opentelemetry.trace"
@@ -66,6 +67,9 @@ class ErrorContext(NamedTuple):
         return bounded_context(*self)
 
 
+#: Of nobody else's seed, nor of a parent's; it tells apart, and keeps no secret.
+_chance = random.Random()  # noqa: S311
+os.register_at_fork(after_in_child=_chance.seed)
 _here: ContextVar[ErrorContext | None] = ContextVar("hardening_error_context", default=None)
 
 
@@ -118,7 +122,7 @@ class error_context:  # noqa: N801 - reads as a word: with error_context(...)
         self._begin = entered
         _here.set(entered)
         if _TRACING in sys.modules:
-            annotate_span(entered.packed())
+            annotate_span(entered.packed)
         return entered
 
     def __exit__(
@@ -157,12 +161,13 @@ def _hold(breadcrumbs: tuple[Breadcrumb, ...]) -> None:
 def _came_along() -> ErrorContext | None:
     """What came along with the task that runs here, or the one around it."""
     for request in travel.requests():
-        kept: ErrorContext | None = vars(request).get(_KEPT)
-        if kept is None and (kept := _read(request)) is not None:
-            vars(request)[_KEPT] = kept
-            if _TRACING in sys.modules:
-                annotate_span(kept.packed())
-        if kept is not None:
+        kept: ErrorContext | Literal[False] | None = vars(request).get(_KEPT)
+        if kept is None:
+            read = _read(request)
+            kept = vars(request)[_KEPT] = False if read is None else read
+            if read is not None and _TRACING in sys.modules:
+                annotate_span(read.packed)
+        if isinstance(kept, ErrorContext):
             return kept
     return None
 
@@ -182,7 +187,7 @@ def _read(request: Context) -> ErrorContext | None:
 
 
 def _new_id() -> str:
-    return os.urandom(16).hex()  # as the trace ids of W3C are
+    return _chance.randbytes(16).hex()  # as the trace ids of W3C are
 
 
 def pack() -> dict[str, Any] | None:

@@ -51,12 +51,12 @@ def _note(shown: _Packed) -> str:
     return "\n".join(lines)
 
 
-def annotate_span(packed: _Packed) -> None:
+def annotate_span(pack: Callable[[], _Packed]) -> None:
     """Puts a context on OpenTelemetry's current span, where one is recorded."""
     span = sys.modules["opentelemetry.trace"].get_current_span()
     if not span.is_recording():
         return
-    shown = masked(packed)
+    shown = masked(pack())
     attributes = {"hardening.correlation_id": shown["correlation_id"], "hardening.operation": shown["operation"]}
     attributes |= {f"hardening.context.{name}": _attribute(value) for name, value in shown["fields"].items()}
     span.set_attributes({name: value for name, value in attributes.items() if value not in ("", None)})

@@ -231,22 +231,7 @@ def _module(monkeypatch: pytest.MonkeyPatch, name: str, **classes: Any) -> Any:
     return module
 
 
-def test_errors_of_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which are all OSErrors."""
-    base = type("RequestException", (OSError,), {"response": None})
-    kinds = {name: type(name, (base,), {}) for name in ("ConnectionError", "Timeout", "HTTPError", "InvalidURL")}
-    module = _module(monkeypatch, "requests.exceptions", RequestException=base, **kinds)
-    busy = module.HTTPError()
-    busy.response = type("Response", (), {"status_code": 503, "headers": {"Retry-After": "7"}})()
-    assert expected_of("network", busy) == (True, 7.0)
-    busy.response.status_code = 404
-    assert expected_of("network", busy) == (False, None)
-    assert expected_of("network", module.Timeout()) == (True, None)
-    assert expected_of("network", _caused(module.ConnectionError(), _WRONG)) == (False, None)
-    assert expected_of("network", module.InvalidURL(errno.EHOSTUNREACH, "")) is None
-
-
-def test_errors_of_drivers_and_of_sqlalchemy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_drivers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Known by what PEP 249 calls them, and by their SQLSTATE."""
     operational = type("OperationalError", (Exception,), {})
     deadlock = type("DeadlockDetected", (operational,), {"sqlstate": "40P01"})
@@ -258,18 +243,6 @@ def test_errors_of_drivers_and_of_sqlalchemy(monkeypatch: pytest.MonkeyPatch) ->
     assert expected_of("database", driver.No()) == (False, None)
     assert expected_of("database", wrong()) is None
     assert expected_of("database", type("OperationalError", (Exception,), {})()) is None  # of no driver
-    wrapping = type("DBAPIError", (Exception,), {"orig": None, "connection_invalidated": False})
-    late = type("TimeoutError", (Exception,), {})
-    alchemy = _module(monkeypatch, "sqlalchemy.exc", DBAPIError=wrapping, TimeoutError=late)
-    assert expected_of("database", alchemy.TimeoutError()) == (True, None)
-    failed = alchemy.DBAPIError()
-    assert expected_of("database", failed) is None
-    failed.orig = driver.Deadlock()
-    assert expected_of("database", failed) == (True, None)
-    failed.orig = wrong()
-    assert expected_of("database", failed) is None
-    failed.connection_invalidated = True
-    assert expected_of("database", failed) == (True, None)
 
 
 def test_no_library_is_imported_for_it() -> None:

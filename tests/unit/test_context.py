@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from hardening.context import Breadcrumb, ErrorContext, breadcrumb, carry, current, error_context
 from hardening.context.here import pack
 from hardening.core.context_header import HEADER
-from tests.counting import calls_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -314,13 +313,3 @@ def test_a_header_is_newer_than_the_old_argument(app: Celery) -> None:
     task = _task(app, current)
     found = task.apply(kwargs={"error_context": {"correlation_id": "old"}}, headers={HEADER: _CAME}).get()
     assert found.correlation_id == "abc"
-
-
-def test_entering_and_leaving_costs_next_to_nothing() -> None:
-    """A few calls, counted, for a clock would tell of the machine."""
-
-    def once() -> None:
-        with error_context("op", order=17):
-            pass
-
-    assert calls_of(once) <= 21

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
-import sys
 import traceback
 from contextlib import suppress
 from email.message import Message
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 
 import pytest
+import structlog
 from celery import Celery
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from hardening import harden
 from hardening.context import ContextFilter, add_error_context, breadcrumb, error_context
@@ -82,12 +86,21 @@ def test_an_operation_that_nobody_named_is_not_shown(handler: Any) -> None:
 
 
 def test_structlog_has_it() -> None:
-    """What the event says itself stays."""
-    assert add_error_context(None, "info", {"event": "x"}) == {"event": "x"}
+    """What the event says itself stays; what was bound does, too."""
+    kept = structlog.testing.CapturingLogger()
+    log = structlog.wrap_logger(kept, processors=[add_error_context, structlog.processors.JSONRenderer()])
+    log = log.bind(shop="eu")
+    log.info("before")
     with error_context("ship", correlation_id="abc", api_key="x", order=1):
-        assert add_error_context(None, "info", {"event": "x", "operation": "own"}) == {
-            "event": "x", "operation": "own", "correlation_id": "abc", "error_context": {"api_key": "***", "order": 1},
-        }  # fmt: skip
+        log.warning("inside", operation="own")
+    lines = [json.loads(call.args[0]) for call in kept.calls]
+    assert lines == [
+        {"event": "before", "shop": "eu"},
+        {
+            "event": "inside", "shop": "eu", "operation": "own", "correlation_id": "abc",
+            "error_context": {"api_key": "***", "order": 1},
+        },
+    ]  # fmt: skip
 
 
 def test_an_exception_that_leaves_blocks_is_noted_once() -> None:
@@ -155,57 +168,63 @@ def test_what_is_secret_is_what_the_apps_of_the_process_say(monkeypatch: pytest.
         app.close()
 
 
-class _Span:
-    def __init__(self, *, is_recording: bool) -> None:
-        self.attributes: dict[str, Any] = {}
-        self._is_recording = is_recording
-
-    def is_recording(self) -> bool:
-        return self._is_recording
-
-    def set_attributes(self, attributes: dict[str, Any]) -> None:
-        self.attributes |= attributes
-
-
-def _traced(monkeypatch: pytest.MonkeyPatch, span: _Span) -> None:
-    module: Any = ModuleType("opentelemetry.trace")
-    module.get_current_span = lambda: span
-    monkeypatch.setitem(sys.modules, "opentelemetry.trace", module)
+@pytest.fixture
+def provider() -> Iterator[TracerProvider]:
+    """OpenTelemetry's own; what it has recorded is in ``spans``."""
+    provider: Any = TracerProvider()
+    exporter = InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    provider.spans = lambda: {span.name: dict(span.attributes or {}) for span in exporter.get_finished_spans()}
+    yield provider
+    provider.shutdown()
 
 
-def test_a_span_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As attributes that OpenTelemetry takes."""
-    span = _Span(is_recording=True)
-    _traced(monkeypatch, span)
-    with error_context(correlation_id="abc", order=17, api_key="x", ids=[1], nobody=None):
-        pass
-    assert span.attributes == {
-        "hardening.correlation_id": "abc",
-        "hardening.context.order": 17,
-        "hardening.context.api_key": "***",
-        "hardening.context.ids": "[1]",
+def test_a_span_has_it(provider: Any) -> None:
+    """As attributes that OpenTelemetry takes; the span around has them no more than the one beside."""
+    tracer = provider.get_tracer("tests")
+    with tracer.start_as_current_span("around"):
+        with (
+            tracer.start_as_current_span("inside"),
+            error_context(
+                "ship", correlation_id="abc", order=17, api_key="x", ids=[1], nobody=None, rate=0.5, is_new=True
+            ),
+        ):
+            pass
+        with tracer.start_as_current_span("beside"):
+            pass
+    assert provider.spans() == {
+        "inside": {
+            "hardening.correlation_id": "abc",
+            "hardening.operation": "ship",
+            "hardening.context.order": 17,
+            "hardening.context.api_key": "***",
+            "hardening.context.ids": "[1]",
+            "hardening.context.rate": 0.5,
+            "hardening.context.is_new": True,
+        },
+        "beside": {},
+        "around": {},
     }
 
 
-def test_a_span_has_what_came_with_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_span_has_what_came_with_a_task(provider: Any) -> None:
     """From when it is first read."""
-    span = _Span(is_recording=True)
-    _traced(monkeypatch, span)
     app = Celery("traced", broker="memory://", set_as_current=False)
 
     @app.task(name="task", shared=False)
     def task() -> None:
-        breadcrumb("begun")
+        with provider.get_tracer("tests").start_as_current_span("run"):
+            breadcrumb("begun")
 
     task.apply(headers={HEADER: {"correlation_id": "abc", "operation": "ship"}}).get()  # type: ignore[dict-item]
     app.close()
-    assert span.attributes == {"hardening.correlation_id": "abc", "hardening.operation": "ship"}
+    assert provider.spans() == {"run": {"hardening.correlation_id": "abc", "hardening.operation": "ship"}}
 
 
-def test_a_span_that_is_not_recorded_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Most are not."""
-    span = _Span(is_recording=False)
-    _traced(monkeypatch, span)
+def test_a_span_that_is_not_recorded_is_left_alone() -> None:
+    """Most are not; and outside of all there is one, too, that records nothing."""
+    tracer = TracerProvider(sampler=ALWAYS_OFF).get_tracer("tests")
+    with tracer.start_as_current_span("unsampled") as span, error_context(order=17):
+        assert not span.is_recording()
     with error_context(order=17):
         pass
-    assert span.attributes == {}

@@ -177,6 +177,8 @@ def test_every_measure_says_what_it_does() -> None:
     assert list(MEASURES) == [
         "publish",
         "broadcast",
+        "cancel",
+        "receipts",
         "throughput",
         "queues",
         "recovery",

@@ -25,6 +25,7 @@ from hardening.transport.transport import Connection
 from hardening.worker.circuits import faults_in, give_circuits
 from hardening.worker.keeping import KeepStep
 from hardening.worker.limits import give_limits, limits_for
+from hardening.worker.loop import LoopStep
 from hardening.worker.monitoring import MonitorStep
 from hardening.worker.results import FailBuried
 from hardening.worker.steps import BeginStep, BookStep
@@ -83,6 +84,7 @@ def harden(app: Celery) -> Celery:
     app.steps["worker"].add(BeginStep)
     app.steps["worker"].add(KeepStep)
     app.steps["consumer"].add(BookStep)
+    app.steps["consumer"].add(LoopStep)
     app.steps["consumer"].add(MonitorStep)
     _prepare_tasks(app, limits)
     give_circuits(app, settings)

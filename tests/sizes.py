@@ -9,7 +9,7 @@ from pathlib import Path
 _MOST = 350
 #: Lines of a Lua script, without its header.
 _MOST_LUA = 40
-_ROOMS = ("hardening", "dlq", "beat_schedules", "tests", "examples", "benchmarks")
+_ROOMS = ("hardening", "dlq", "beat_schedules", "workers", "deploy", "tests", "examples", "benchmarks")
 
 
 def too_long(root: Path) -> list[str]:

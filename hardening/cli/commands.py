@@ -9,6 +9,7 @@ from hardening.cli.beat import beat
 from hardening.cli.cancel import cancel
 from hardening.cli.config import config
 from hardening.cli.detach import detach
+from hardening.cli.health import health
 from hardening.cli.status import status
 from hardening.cli.verify import verify
 
@@ -23,11 +24,11 @@ def hardening(ctx: click.Context) -> None:
 
     \b
     Exit codes:
-      0  done; for verify: the ledger balances
-      1  failed or refused; for verify: the ledger does not balance; for cancel: it was too late
+      0  done; for verify: the ledger balances; for health: a worker here lives
+      1  failed or refused; for verify: the ledger does not balance; for cancel: it was too late; for health: none does
       2  called in a way that makes no sense
     """  # noqa: D301 - click wants the control character itself
 
 
-for _command in (status, verify, config, detach, cancel, beat):
+for _command in (status, verify, health, config, detach, cancel, beat):
     hardening.add_command(_command)

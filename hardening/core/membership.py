@@ -22,7 +22,7 @@ import socket
 import threading
 import time
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
@@ -82,6 +82,7 @@ class Lease:
         self._thread: threading.Thread | None = None
         self._held_until_s = 0.0
         self._steady_since_s = 0.0
+        self._turned_s = 0.0
         self._joined = False
         self._is_spent = False
         self.consumer = _new_name()
@@ -165,8 +166,23 @@ class Lease:
                 telemetry.emit(telemetry.ConsumerJoined(consumer=self.consumer))
             return True
 
+    def turn(self, *, is_last: bool = False) -> None:
+        """The loop that takes messages has come round; called there, about once a second.
+
+        The renewer tells Redis for how long it has not, since the renewer itself goes on when the loop hangs.
+
+        Args:
+            is_last: nobody is to expect another one, and nothing is told any more.
+        """
+        self._turned_s = 0.0 if is_last else boot_clock_s()
+
     def _ask(self, *, join: bool) -> bool:
-        said = {"host": socket.gethostname(), "pid": os.getpid(), **({"node": self.node} if self.node else {})}
+        said: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid()}
+        if self.node:
+            said["node"] = self.node
+        if turned_s := self._turned_s:  # while Redis is away, there is nothing to come round for
+            silent_s = boot_clock_s() - max(turned_s, self._steady_since_s)
+            said["silent_ms"] = max(0, int(silent_s * 1000))
         ttl_ms, about = int(self._ttl_s * 1000), json.dumps(said)
         call = calls.renew(self._keys, self.consumer, ttl_ms, join=join, about=about, node=self.node)
         answer = int(call.run(self._client))

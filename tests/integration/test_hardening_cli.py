@@ -22,7 +22,7 @@ def test_the_help_documents_the_exit_codes(app: Celery) -> None:
     assert [line[:3] for line in lines if line[:1].isdigit()] == ["0  ", "1  ", "2  "]
 
 
-@pytest.mark.parametrize("command", ["status", "verify", "config", "detach"])
+@pytest.mark.parametrize("command", ["status", "verify", "health", "config", "detach"])
 def test_without_an_app_every_command_says_how_to_name_one(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     """As a mistake in the call."""
     monkeypatch.setattr("celery._state._tls.current_app", Celery("plain", set_as_current=False))
@@ -31,7 +31,7 @@ def test_without_an_app_every_command_says_how_to_name_one(monkeypatch: pytest.M
     assert result.stderr.splitlines()[-1] == f"Error: no app was named: call celery -A YOUR_APP hardening {command}"
 
 
-@pytest.mark.parametrize("command", ["status", "verify", "config", "detach"])
+@pytest.mark.parametrize("command", ["status", "verify", "health", "config", "detach"])
 def test_an_app_that_is_not_hardened_is_refused_by_every_command(command: str) -> None:
     """In one line."""
     result = hardening(Celery("plain", set_as_current=False), command)
@@ -40,7 +40,7 @@ def test_an_app_that_is_not_hardened_is_refused_by_every_command(command: str) -
     assert "is not hardened" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["status", "verify", "detach"])
+@pytest.mark.parametrize("command", ["status", "verify", "health", "detach"])
 def test_without_redis_every_command_fails_in_one_line(command: str) -> None:
     """That tells whom it asked; what this host knows by itself is told all the same."""
     result = hardening(harden(Celery("away", broker="redis://:secret@127.0.0.1:1/0", set_as_current=False)), command)

@@ -60,6 +60,7 @@ def test_tasks_have_our_requests_and_workers_our_steps() -> None:
         "BeginStep",
         "BookStep",
         "KeepStep",
+        "LoopStep",
         "MonitorStep",
     }
 

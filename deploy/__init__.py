@@ -1,0 +1,1 @@
+"""What runs the stack in containers, and proves that it runs. Nothing here is imported by the library."""

@@ -1,0 +1,1 @@
+"""The runnable stack: the app of the image, its settings and its tasks."""

@@ -11,6 +11,7 @@ from hardening.agents.errors import (
     AskTimeout,
     HandlerUnknown,
     MailboxFull,
+    Refused,
     StateRefused,
 )
 from hardening.agents.handlers import handles
@@ -32,6 +33,7 @@ __all__ = [
     "HandlerUnknown",
     "Mailbox",
     "MailboxFull",
+    "Refused",
     "StateRefused",
     "Supervisor",
     "agent",

@@ -72,4 +72,5 @@ def test_a_workflow_whose_agents_are_killed_at_every_step_is_done_once(rig: Rig)
     assert all(len(step["attempts"]) == 1 for step in workflow()["steps"].values())
     close(app)
     for worker in workers:
-        worker.kill()
+        if worker.process.poll() is None:
+            worker.kill()

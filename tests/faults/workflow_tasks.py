@@ -78,7 +78,7 @@ class _Fate:
     @classmethod
     def decide(cls, who: str, step: str) -> None:
         """Before something is done."""
-        trap = ledger(os.getpid()).getdel(f"{_PREFIX}:trap:{who}:{step}")
+        trap: Any = ledger(os.getpid()).getdel(f"{_PREFIX}:trap:{who}:{step}")
         when, _, what = (trap or b"").decode().partition(" ")
         if when == "before":
             _KILLS[what]()

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from dlq.reason import Reason
+from hardening.core.agent_message import AGENT_TASK
 from hardening.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ NEVER_HEALS: dict[str, str] = {
     Reason.UNDECODABLE: "its bytes stay the same",
     Reason.EXPIRED: "its sender said that later is too late",
     Reason.SCHEDULE_FAILED: "its schedule goes on, and whether a late slot is still wanted is for people to say",
+    Reason.MAILBOX_FULL: "its mailbox was to drop it; by now it would come out of order, and past the bound",
     Reason.REJECTED: "its task looked at it and decided",
 }
 _DEFAULTS = {"base_s": 30.0, "factor": 2.0, "cap_s": 3600.0, "attempts": 5.0}
@@ -50,6 +52,8 @@ class RetryPolicy:
         """How long its next retry may wait, in seconds; None: it is parked."""
         if entry.is_once or (entry.reason in NEVER_HEALS and f"reason:{entry.reason}" not in self.rules):
             return None
+        if entry.task == AGENT_TASK and not {f"queue:{entry.queue}", f"task:{AGENT_TASK}"} & self.rules.keys():
+            return None  # an agent's messages have an order, and whoever asked was told that it failed
         rule = dict(_DEFAULTS)
         for given in self._rules_for(entry):
             rule.update(given.model_dump(exclude_none=True))

@@ -28,3 +28,5 @@ class Reason(StrEnum):
     PUBLISH_FAILED = "publish_failed"
     #: It is a slot of a schedule that could not be sent.
     SCHEDULE_FAILED = "schedule_failed"
+    #: The mailbox of an agent had no room, and was to drop the oldest, or the newest, message.
+    MAILBOX_FULL = "mailbox_full"

@@ -10,16 +10,17 @@ from hardening.agents.errors import (
     AskFailed,
     AskTimeout,
     HandlerUnknown,
-    MailboxFull,
     Refused,
     StateRefused,
 )
 from hardening.agents.handlers import handles
-from hardening.agents.hosting import host, hosted
+from hardening.agents.hosting import host
 from hardening.agents.mailbox import Mailbox
 from hardening.agents.ref import AgentRef, agent
 from hardening.agents.state import AgentState
 from hardening.agents.supervisor import Supervisor
+from hardening.agents.table import hosted
+from hardening.core.errors import MailboxFull
 
 __all__ = [
     "Agent",

@@ -11,10 +11,10 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
 
-from hiredis import pack_command
 from kombu.utils.json import loads
 
 from dlq import Reason
+from hardening.agents.atelling import block_on
 from hardening.agents.errors import AgentHalted, AskFailed, AskTimeout
 from hardening.agents.here import running
 from hardening.agents.telling import asking, atell, tell
@@ -22,7 +22,6 @@ from hardening.core import raw as raw_message
 from hardening.core.agent_keys import mailbox_queue
 from hardening.core.deployment import client_of, settings_of
 from hardening.core.membership import boot_clock_s
-from hardening.delivery.async_client import pool_of
 from hardening.delivery.attempts import TRANSIENT
 from hardening.delivery.receipt_state import DeliveryStatus
 from hardening.timeouts.clock import clock_of
@@ -73,20 +72,10 @@ async def aask(
         receipt = await atell(app, agent, handler, args, kwargs, asking(options, wait.id, wait.given_s))
     for command in wait.commands(receipt.id):
         try:
-            wait.reply = await _run(app, command)
+            wait.reply = await block_on(app, command)
         except TRANSIENT:
             await asyncio.sleep(min(_PAUSE_S, wait.left_s))
     return wait.value()
-
-
-async def _run(app: Celery, command: Command) -> Any:
-    pool = await pool_of(app, for_waiting=True)
-    connection = await pool.get_connection()
-    try:
-        await connection.send_packed_command(pack_command(command), check_health=False)  # type: ignore[arg-type]
-        return await connection.read_response()
-    finally:
-        await asyncio.shield(pool.release(connection))
 
 
 class _Wait:

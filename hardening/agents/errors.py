@@ -5,7 +5,6 @@
     AgentError                 something about agents
     ├── AskFailed              an agent did not do what it was asked
     ├── AskTimeout             its answer did not come in time
-    ├── MailboxFull            its mailbox has no room
     ├── AgentHalted            it is paused, parked or stopped, and answers nobody
     ├── AgentUnknown           no such agent is hosted here
     ├── HandlerUnknown         it has no such handler, or not for such arguments
@@ -26,7 +25,6 @@ __all__ = [
     "AskFailed",
     "AskTimeout",
     "HandlerUnknown",
-    "MailboxFull",
     "Refused",
     "StateRefused",
     "TurnLost",
@@ -75,18 +73,6 @@ class AskTimeout(AgentError, TimeoutError):
         self.timeout_s = timeout_s
         self.receipt_id = receipt_id
         super().__init__(agent, f"did not answer {handler} within {timeout_s:.3g} s; see receipt {receipt_id}")
-
-
-class MailboxFull(AgentError):
-    """A mailbox has no room for one more message, which was not sent.
-
-    Attributes:
-        bound: how many messages it holds at most.
-    """
-
-    def __init__(self, agent: str, bound: int) -> None:
-        self.bound = bound
-        super().__init__(agent, f"has {bound} messages waiting, which is all its mailbox holds: send later, or less")
 
 
 class AgentHalted(AgentError):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from hardening.agents.agent import Agent
 from hardening.agents.names import addressed, checked_name
 from hardening.agents.steps import mailbox_step
+from hardening.agents.table import table_of
 from hardening.agents.task import add_task
 from hardening.core.deployment import settings_of
 from hardening.core.errors import ConfigError
@@ -16,9 +17,8 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-__all__ = ["host", "hosted"]
+__all__ = ["host"]
 
-_HOSTED = "_hardening_agents"
 _MOST_ENTRIES = 1000
 
 
@@ -36,22 +36,15 @@ def host(app: Celery, *classes: type[Agent]) -> None:
         ConfigError: the app is not hardened; a class is no agent, or one that cannot work; a name is taken.
     """
     settings_of(app)
-    known = vars(app).get(_HOSTED)
-    table: dict[str, type[Agent]] = vars(app).setdefault(_HOSTED, {})
-    if known is None:
-        add_task(app, table)
-        app.steps["consumer"].add(mailbox_step(table))
+    table = table_of(app)
     for cls in classes:
         _check(cls, table)
+        if not table:
+            add_task(app, table)
+            app.steps["consumer"].add(mailbox_step(table))
         table[cls.name] = cls
         if not app.conf.task_create_missing_queues:  # otherwise -Q does
             app.amqp.queues.add(addressed(cls.name, "")["queue"])
-
-
-def hosted(app: Celery) -> Mapping[str, type[Agent]]:
-    """The classes of the agents that an app hosts, by name."""
-    table: dict[str, type[Agent]] = vars(app).get(_HOSTED, {})
-    return dict(table)
 
 
 def _check(cls: Any, table: Mapping[str, type[Agent]]) -> None:

@@ -9,8 +9,11 @@ from celery import current_app
 
 from hardening.agents.asking import aask, ask
 from hardening.agents.names import checked_name
+from hardening.agents.status import statuses
 from hardening.agents.telling import atell, tell
 from hardening.core.agent_keys import mailbox_queue
+from hardening.core.deployment import client_of, settings_of
+from hardening.core.scripts.mailing import Halt, halt
 from hardening.delivery.recipients import Recipient
 from hardening.monitors import Target, monitor
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
+    from hardening.agents.status import AgentStatus
     from hardening.delivery.receipt import Receipt
     from hardening.monitors import MonitorRef
 
@@ -113,6 +117,38 @@ class AgentRef(Recipient):
             **options: as there.
         """
         return monitor(Target.agent(self.name), tag, app=self._app, **options)
+
+    def status(self) -> AgentStatus:
+        """How the agent is. One round trip.
+
+        Raises:
+            redis.RedisError: Redis is away.
+        """
+        return statuses(client_of(self._app), settings_of(self._app).keys, [self.name])[0]
+
+    def pause(self) -> bool:
+        """Has the agent take no more messages: they wait. What it is doing it finishes.
+
+        Returns:
+            Whether that is news; False also for an agent that is not there.
+        """
+        return self._halt(Halt.PAUSED)
+
+    def stop(self) -> bool:
+        """The same, for good: it says that the agent is meant to be gone. What waits for it stays."""
+        return self._halt(Halt.STOPPED)
+
+    def resume(self) -> bool:
+        """Lets an agent that was paused, parked or stopped go on, at once, with no restarts counted.
+
+        Returns:
+            Whether it was halted, or backing off.
+        """
+        client_of(self._app).delete(settings_of(self._app).keys.restarts(self.name))
+        return self._halt(None)
+
+    def _halt(self, why: Halt | None) -> bool:
+        return bool(halt(settings_of(self._app).keys, self.name, why).run(client_of(self._app)) == 1)
 
 
 def agent(name: str, app: Celery | None = None) -> AgentRef:

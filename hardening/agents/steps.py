@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps
+from celery.exceptions import WorkerShutdown
 from celery.utils.log import get_logger
 from celery.worker.consumer.tasks import Tasks
 from redis.exceptions import OutOfMemoryError
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["mailbox_step"]
 
 logger = get_logger(__name__)
+#: The exit code for a configuration that cannot work (sysexits.h).
+_EX_CONFIG = 78
 
 
 def mailbox_step(hosted: Mapping[str, type[Agent]]) -> type[bootsteps.StartStopStep]:
@@ -39,11 +42,15 @@ def mailbox_step(hosted: Mapping[str, type[Agent]]) -> type[bootsteps.StartStopS
             """The consumer has a channel, and takes nothing yet."""
             app = consumer.app
             for queue in app.amqp.queues.consume_from:
-                cls = hosted.get(queue.removeprefix(MAILBOX_HEAD)) if queue.startswith(MAILBOX_HEAD) else None
-                if cls is None:
+                if not queue.startswith(MAILBOX_HEAD):
                     continue
+                cls = hosted.get(queue.removeprefix(MAILBOX_HEAD))
+                if cls is None:
+                    known = ", ".join(sorted(hosted))
+                    logger.critical("no agent here takes from %s; those that are hosted: %s", queue, known)
+                    raise WorkerShutdown(_EX_CONFIG)
                 try:
-                    found(settings_of(app).keys, cls.name, cls.mailbox.bound).run(client_of(app))
+                    found(settings_of(app).keys, cls.name, cls.mailbox.bound, cls.mailbox.when_full).run(client_of(app))
                 except OutOfMemoryError as error:
                     logger.warning("%s is no mailbox yet, Redis is full: %s", queue, error)
 

@@ -8,6 +8,7 @@ __all__ = [
     "CancelFailed",
     "ConfirmTimeout",
     "DeliveryError",
+    "MailboxFull",
     "MessageDied",
     "NotReplicated",
     "PublishFailed",
@@ -99,6 +100,27 @@ class MessageDied(DeliveryError):
     def __init__(self, receipt_id: str, reason: str) -> None:
         self.reason = reason
         super().__init__(receipt_id, f"message {receipt_id} is dead: {reason}")
+
+
+class MailboxFull(DeliveryError):
+    """The mailbox of an agent has no room, and it refuses what it has no room for; nothing was published.
+
+    Attributes:
+        agent: whose mailbox.
+        bound: how many messages may wait in it.
+        waited_s: how long its sender waited for room, in seconds.
+    """
+
+    def __init__(self, receipt_id: str, agent: str, bound: int, waited_s: float) -> None:
+        self.agent = agent
+        self.bound = bound
+        self.waited_s = waited_s
+        waited = f", and had none in {waited_s:.1f} s" if waited_s else ""
+        super().__init__(
+            receipt_id,
+            f"the mailbox of agent {agent} has no room: {bound} messages wait in it{waited}; "
+            f"{receipt_id} was not published",
+        )
 
 
 class RecipientRefused(DeliveryError):

@@ -17,12 +17,14 @@
     │   ├── PublishFailed      Redis did not take the message
     │   ├── NotReplicated      too few replicas had the message in time
     │   ├── ConfirmTimeout     the awaited state did not come in time
+    │   ├── MailboxFull        the mailbox of an agent has no room for the message
     │   ├── MessageDied        the message is in the dead-letter queue
     │   ├── RecipientRefused   one recipient of a broadcast cannot have its message
     │   ├── CancelFailed       nobody knows whether the message was cancelled
     │   ├── ResultUnavailable  the result of the task is nowhere to be had
     │   ├── ResultTimeout      the result did not come in time
     │   └── ReceiptNotFound    no such receipt, or it has expired
+    ├── AgentError             something about agents, see hardening.agents.errors
     ├── BoundaryError          something behind a boundary failed, see hardening.boundaries.errors
     ├── TimeoutFailure         something about time: its branch is in hardening.timeouts.errors
     └── DeadLetterError        something about the dead-letter queue
@@ -55,6 +57,7 @@ from hardening.core.delivery_errors import (
     CancelFailed,
     ConfirmTimeout,
     DeliveryError,
+    MailboxFull,
     MessageDied,
     NotReplicated,
     PublishFailed,
@@ -83,6 +86,7 @@ __all__ = [
     "FileRefused",
     "HardeningError",
     "HardeningWarning",
+    "MailboxFull",
     "MessageDied",
     "NotReplicated",
     "PublishFailed",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from hardening.delivery.outgoing import AnyTask
 
-__all__ = ["Confirm", "OnError", "supervised_send"]
+__all__ = ["Confirm", "OnError", "send_by", "supervised_send"]
 
 
 def supervised_send(  # noqa: PLR0913 - each is one word of what a sender may ask for
@@ -110,12 +110,23 @@ def supervised_send(  # noqa: PLR0913 - each is one word of what a sender may as
     )  # fmt: skip
     attempts = Attempts(outgoing.app, retries=retries, timeout_s=timeout, breaker=outgoing.fallback.breaker)
     producer = ReceiptProducer(outgoing.app, outgoing.receipt.id, outgoing.fields, attempts, outgoing.replication)
+    return send_by(producer, outgoing, args, kwargs)
+
+
+def send_by(
+    producer: ReceiptProducer, outgoing: Outgoing, args: Sequence[Any], kwargs: Mapping[str, Any] | None
+) -> Receipt:
+    """Sends one message by its producer, and sees to it that its terms are met.
+
+    Raises:
+        PublishFailed: as for :func:`supervised_send`, which says what else is raised.
+    """
     try:
         sent = outgoing.send(args, kwargs, producer)
     except (RedisError, BreakerOpen, *TRANSIENT) as error:
         if outgoing.runs_here:
             raise
-        return outgoing.keep(producer, attempts, error) or outgoing.failed(attempts, error)
+        return outgoing.keep(producer, producer.attempts, error) or outgoing.failed(producer.attempts, error)
     receipt = outgoing.receipt
     if isinstance(sent, EagerResult):
         receipt = ran_here(receipt, sent, outgoing.fields)

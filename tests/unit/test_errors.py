@@ -19,6 +19,7 @@ from hardening.core.errors import (
     EntryNotFound,
     HardeningError,
     HardeningWarning,
+    MailboxFull,
     MessageDied,
     NotReplicated,
     PublishFailed,
@@ -79,6 +80,16 @@ EXAMPLES: list[tuple[HardeningError, dict[str, object], str]] = [
         ConfirmTimeout("r", "acked", "queued", 2.5),
         {"receipt_id": "r", "awaited": "acked", "state": "queued", "timeout_s": 2.5},
         "message r is queued, not acked, after 2.5 s; it is safe, the receipt follows it",
+    ),
+    (
+        MailboxFull("r", "a", 7, 0.0),
+        {"receipt_id": "r", "agent": "a", "bound": 7, "waited_s": 0.0},
+        "the mailbox of agent a has no room: 7 messages wait in it; r was not published",
+    ),
+    (
+        MailboxFull("r", "a", 7, 2.0),
+        {"receipt_id": "r", "agent": "a", "bound": 7, "waited_s": 2.0},
+        "the mailbox of agent a has no room: 7 messages wait in it, and had none in 2.0 s; r was not published",
     ),
     (MessageDied("r", "crashed"), {"receipt_id": "r", "reason": "crashed"}, "message r is dead: crashed"),
     (

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Bound", "Halt", "Told", "WhenFull", "found", "halt", "tell"]
 
+#: What a mailbox answers that refuses.
+_FULL, _FULL_FOR_NOW = -1, -2
+
 
 class WhenFull(StrEnum):
     """What happens to a message for which a mailbox has no room, as stored."""
@@ -59,6 +62,7 @@ class Told(NamedTuple):
 
     Attributes:
         is_full: it was refused.
+        may_wait: and it is told when there is room.
         first: the receipt that has its idempotency key already; empty: there is none.
         waiting: how many messages wait.
         is_news: they now are more than half of what it holds, and were not before.
@@ -68,6 +72,7 @@ class Told(NamedTuple):
     """
 
     is_full: bool
+    may_wait: bool
     first: str
     waiting: int
     is_news: bool
@@ -81,7 +86,8 @@ class Told(NamedTuple):
         accepted, waiting, is_news, bound, halted, *dropped = reply
         first = accepted.decode() if isinstance(accepted, bytes) else ""
         buried = [Buried(entry.decode(), list_key.decode("utf-8", "replace"), raw) for entry, list_key, raw in dropped]
-        return Told(accepted == -1, first, waiting, bool(is_news), bound, halted.decode("utf-8", "replace"), buried)
+        refused, halted = accepted in (_FULL, _FULL_FOR_NOW), halted.decode("utf-8", "replace")
+        return Told(refused, accepted == _FULL_FOR_NOW, first, waiting, bool(is_news), bound, halted, buried)
 
 
 def found(keys: Keys, agent: str, bound: int, when_full: str = WhenFull.REJECT) -> Call:

@@ -6,9 +6,9 @@
 -- KEYS: list, queues, mailbox, agents, then idempotency (if the sender named one)
 -- ARGV: prefix, receipt_ttl_ms, worker, queue, due_ms, raw, window_ms, agent, bound (0: none), when_full, then field
 --   value ... of a new receipt
--- returns: {1 published, 0 was before, -1 full, or the receipt that the idempotency key has already; how many wait;
---   1 when they now are more than half the bound; the bound; why it is halted, or ''; then for each that was buried:
---   {entry id, list, raw}}
+-- returns: {1 published, 0 was before, -1 full, -2 full and room will be told of, or the receipt that the idempotency
+--   key has already; how many wait; 1 when they now are more than half the bound; the bound; why it is halted, or '';
+--   then for each that was buried: {entry id, list, raw}}
 local prefix, raw, once, to = ARGV[1], ARGV[6], select(5, unpack(KEYS)), destination()
 local is = redis.call('HMGET', KEYS[3], 'bound', 'when_full', 'warned', 'halt')
 local bound, when_full = tonumber(is[1] or ARGV[9]), is[2] or ARGV[10]
@@ -17,7 +17,7 @@ local excess = (bound > 0 and to.due <= now_ms()) and math.min(waiting + 1 - bou
 local refuses = when_full == 'reject' or when_full == 'block'
 if excess > 0 and refuses and not is_repeat(prefix, raw, once) then
   if when_full == 'block' then redis.call('HSET', KEYS[3], 'senders', 1) end
-  return {-1, waiting, 0, bound, is[4] or ''}
+  return {when_full == 'block' and -2 or -1, waiting, 0, bound, is[4] or ''}
 end
 local accepted = accept(to, raw, {unpack(ARGV, 11)}, once, tonumber(ARGV[7]))
 local out = {accepted, 0, 0, bound, is[4] or ''}

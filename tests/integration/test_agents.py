@@ -1,0 +1,403 @@
+"""Agents: what a message does, it does once, whatever happens to whom."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from celery.exceptions import Ignore, Reject
+
+from hardening import AgentState, agent, handles
+from hardening.agents.errors import AgentError, HandlerUnknown, StateRefused, TurnLost
+from hardening.agents.residents import residents_of
+from hardening.core import telemetry
+from hardening.core.ledger import read_ledger
+from hardening.core.scripts import mailing
+from tests.integration.agent_cases import Ledger, hosted_as
+from tests.integration.agent_player import Player
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from celery import Celery
+
+    from hardening.agents.ref import AgentRef
+
+
+@pytest.fixture
+def name(prefix: str) -> str:
+    """Of the test's agent."""
+    return f"ledger.{prefix}"
+
+
+@pytest.fixture
+def ref(app: Celery, name: str) -> AgentRef:
+    """The agent, hosted, with a mailbox."""
+    hosted_as(app, name)
+    player = Player(app, name, "founder")
+    mailing.found(player.keys, name, 1000).run(player.client)
+    return agent(name, app=app)
+
+
+@pytest.fixture
+def player(app: Celery, name: str, ref: AgentRef) -> Player:
+    """A worker that hosts it."""
+    assert ref.name == name
+    return Player(app, name)
+
+
+@contextmanager
+def captured(name: str) -> Iterator[list[Any]]:
+    """The events of a name."""
+    with telemetry.capture(name) as told:
+        yield told
+
+
+def moved_to(player: Player, consumer: str) -> Player:
+    """Another process, that knows nothing; the first is dead."""
+    player.die()
+    vars(player.app).pop("_hardening_residents")
+    return Player(player.app, player.agent, consumer)
+
+
+def version(player: Player) -> int:
+    """How often the state was committed."""
+    return int(player.client.hget(player.keys.agent(player.agent), "version") or 0)
+
+
+def balanced(player: Player) -> bool:
+    """Whether the conservation law holds."""
+    return read_ledger(player.client, player.keys).is_balanced
+
+
+def test_what_a_message_does_is_in_redis_before_it_is_acknowledged(player: Player, ref: AgentRef) -> None:
+    """The state as JSON, its schema, its version, and which message it was."""
+    ref.tell("add", 2)
+    ref.tell("add", n=3)
+    assert player.handle_all() == [None, None]
+    stored = player.client.hgetall(player.keys.agent(ref.name))
+    assert json.loads(stored[b"state"]) == {"total": 5, "said": []}
+    assert (stored[b"version"], stored[b"schema"]) == (b"2", b"1")
+    assert set(stored) == {b"state", b"version", b"schema", b"applied", b"updated_ms"}
+    assert balanced(player)
+
+
+def test_a_message_that_was_committed_and_not_acknowledged_is_only_acknowledged(player: Player, ref: AgentRef) -> None:
+    """Its process died between the two: neither the state nor what it told itself is there twice."""
+    ref.tell("add_twice", 4)
+    taken = player.take()
+    assert taken is not None
+    player.run(taken)
+    other = moved_to(player, "w2")
+    assert other.handle_all() == [None, None]
+    assert (other.state()["total"], version(other)) == (8, 2)
+    assert balanced(other)
+
+
+def test_a_message_whose_process_died_before_the_commit_begins_anew(
+    player: Player, ref: AgentRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of it is left."""
+
+    def die(*_: Any) -> None:
+        raise SystemExit
+
+    ref.tell("add_twice", 4)
+    taken = player.take()
+    assert taken is not None
+    with monkeypatch.context() as patched:
+        patched.setattr("hardening.agents.store.Store.commit", die)
+        with pytest.raises(SystemExit):
+            player.run(taken)
+    assert (player.state(), version(player)) == (None, 0)
+    assert player.client.llen(ref.queue) == 0
+    other = moved_to(player, "w2")
+    assert other.handle_all() == [None, None]
+    assert (other.state()["total"], version(other)) == (8, 2)
+
+
+@pytest.mark.parametrize("is_recovered", [True, False])
+def test_who_lost_a_message_while_running_it_commits_nothing(
+    player: Player, ref: AgentRef, monkeypatch: pytest.MonkeyPatch, *, is_recovered: bool
+) -> None:
+    """Whether somebody has run it, and more, elsewhere by then, or it is only back in the mailbox."""
+    lost: list[Player] = []
+
+    class Other(Ledger):
+        """Is frozen in the middle."""
+
+        @handles("add")
+        def add(self, n: int) -> int:
+            """Adds, while its worker is held for dead."""
+            if not lost:
+                player.die()
+                lost.append(Player(player.app, ref.name, "w2"))
+                if is_recovered:
+                    ref.tell("look")
+                    assert lost[0].handle_all() == [None, None]
+            self.state.total += n
+            return 0
+
+    monkeypatch.setitem(vars(player.app)["_hardening_agents"], ref.name, type("O", (Other,), {"name": ref.name}))
+    ref.tell("add", 7)
+    taken = player.take()
+    assert taken is not None
+    with captured("hardening.agent.turn_lost") as told, pytest.raises(Reject) as rejected:
+        player.run(taken)
+    refused: Any = rejected.value
+    assert refused.requeue is True
+    assert isinstance(refused.reason, TurnLost)
+    assert [event.agent for event in told] == [ref.name]
+    assert lost[0].handle_all() == ([] if is_recovered else [None])
+    assert (player.state()["total"], version(player)) == (7, 2 if is_recovered else 1)
+    assert balanced(player)
+
+
+def test_who_was_overtaken_by_one_that_committed_the_same_commits_nothing(player: Player, ref: AgentRef) -> None:
+    """It may as well acknowledge it."""
+    ref.tell("add", 7)
+    taken = player.take()
+    assert taken is not None
+    player.run(taken)
+    vars(player.app).pop("_hardening_residents")
+    player.run(taken)
+    assert (player.state()["total"], version(player)) == (7, 1)
+
+
+def test_a_thread_that_was_given_up_shares_the_agent_with_nobody(player: Player, ref: AgentRef) -> None:
+    """Who runs it takes it out of what the process keeps."""
+    ref.tell("add", 1)
+    assert player.handle_all() == [None]
+    kept = residents_of(player.app).take(ref.name)
+    assert kept is not None
+    kept.agent.state.total = 99
+    ref.tell("add", 1)
+    assert player.handle_all() == [None]
+    assert player.state()["total"] == 2
+
+
+def test_a_process_reads_the_state_once_and_when_another_has_written_it(player: Player, ref: AgentRef) -> None:
+    """A mark tells it which version it has."""
+    with captured("hardening.agent.restored") as told:
+        for _ in range(3):
+            ref.tell("add", 1)
+        assert player.handle_all() == [None] * 3
+        assert [(event.size, event.is_migrated) for event in told] == [(0, False)]
+        other = moved_to(player, "w2")
+        ref.tell("add", 1)
+        assert other.handle_all() == [None]
+        assert [event.size for event in told] == [0, len('{"total":3,"said":[]}')]
+    assert other.state()["total"] == 4
+
+
+def test_a_state_that_is_removed_by_hand_is_missed(player: Player, ref: AgentRef) -> None:
+    """Also where as many messages have been committed since as before."""
+    for n in (1, 2):
+        ref.tell("add", n)
+        player.handle()
+        player.client.delete(player.keys.agent(ref.name))
+    ref.tell("add", 5)
+    player.handle()
+    assert player.state()["total"] == 5
+
+
+def test_a_handler_that_changes_nothing_writes_no_state(player: Player, ref: AgentRef) -> None:
+    """Only that it ran."""
+    ref.tell("add", 1)
+    ref.tell("look")
+    player.handle_all()
+    player.client.hset(player.keys.agent(ref.name), "state", '{"total": 1, "said": ["untouched"]}')
+    ref.tell("look")
+    assert player.handle() is None
+    assert player.state()["said"] == ["untouched"]
+    assert version(player) == 3
+
+
+def test_messages_to_itself_go_behind_those_that_wait_and_are_in_the_ledger(player: Player, ref: AgentRef) -> None:
+    """Without a receipt."""
+    ref.tell("add_twice", 5)
+    ref.tell("look")
+    player.handle()
+    left = player.client.lrange(ref.queue, 0, -1)
+    assert [b"look" in one or b"add" in one for one in left] == [True, True]
+    assert b'"shadow": "%s.add"' % ref.name.encode() in left[0]
+    assert b"hardening_receipt" not in left[0]
+    assert balanced(player)
+    assert player.handle_all() == [None, None]
+
+
+def test_a_message_to_itself_may_wait_for_its_time(player: Player, ref: AgentRef) -> None:
+    """It is scheduled in Redis, by the clock of Redis."""
+    ref.tell("add_twice", 5, later_s=60)
+    before, _ = player.client.time()
+    player.handle()
+    ((_, due_ms),) = player.client.zrange(player.keys.scheduled, 0, -1, withscores=True)
+    assert 60_000 <= due_ms - before * 1000 <= 75_000
+    assert player.handle_all() == []
+    assert balanced(player)
+
+
+@pytest.mark.parametrize("wrong", [-1, float("nan"), float("inf")])
+def test_a_message_to_itself_waits_for_some_time(app: Celery, wrong: float) -> None:
+    """No other."""
+    with pytest.raises(ValueError, match="delay_s is"):
+        Ledger(app, Ledger.State()).tell_self_after(wrong, "add", 1)
+
+
+def test_a_message_to_another_goes_out_with_the_commit(app: Celery, player: Player, ref: AgentRef) -> None:
+    """Not at all where that fails."""
+    other = f"other.{ref.name}"
+    hosted_as(app, other)
+    ref.tell("forward", other, 6)
+    assert player.handle() is None
+    colleague = Player(app, other, "w3")
+    assert colleague.handle() is None
+    assert colleague.state()["total"] == 6
+
+
+def test_what_goes_out_has_no_deadline(player: Player, ref: AgentRef) -> None:
+    """Whoever asked may have given up by then; the state says that it went out."""
+    draft = Ledger(player.app, Ledger.State())
+    draft.outbox = type(draft.outbox)(player.app)
+    from hardening import deadline  # noqa: PLC0415
+
+    with deadline(5, app=player.app):
+        draft.tell(ref.name, "add", 1)
+    (letter,) = draft.outbox.letters
+    assert b"hardening_deadline" not in letter.raw
+    assert letter.queue == letter.list_key == ref.queue
+
+
+def test_a_state_of_an_older_schema_is_migrated_and_one_of_a_newer_parks_the_agent(
+    app: Celery, player: Player, ref: AgentRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No message is lost of it."""
+
+    class Newer(Ledger):
+        """Counts in hundredths."""
+
+        class State(AgentState):
+            """Of the second kind."""
+
+            schema_version = 2
+            cents: int = 0
+
+            @classmethod
+            def migrate(cls, old_version: int, data: dict[str, Any]) -> dict[str, Any]:
+                """From whole ones."""
+                assert old_version == 1
+                return {"cents": data["total"] * 100}
+
+        @handles("add")
+        def add(self, n: int) -> int:
+            """Adds."""
+            self.state.cents += n
+            return 0
+
+    ref.tell("add", 5)
+    player.handle()
+    classes = vars(app)["_hardening_agents"]
+    older = classes[ref.name]
+    monkeypatch.setitem(classes, ref.name, type("Newer", (Newer,), {"name": ref.name}))
+    fresh = moved_to(player, "w2")
+    ref.tell("add", 1)
+    assert fresh.handle() is None
+    assert fresh.state() == {"cents": 501}
+    assert fresh.client.hget(fresh.keys.agent(ref.name), "schema") == b"2"
+    monkeypatch.setitem(classes, ref.name, older)
+    stale = moved_to(fresh, "w3")
+    ref.tell("add", 2)
+    refused: Any = stale.handle()
+    assert type(refused) is Reject
+    assert isinstance(vars(refused)["reason"], StateRefused)
+    assert "newer code than runs here" in str(vars(refused)["reason"])
+    assert stale.handle_all() == []
+    status = ref.status()
+    assert (status.status, status.waiting) == ("parked", 1)
+    assert "schema_version 2" in status.why
+    monkeypatch.setitem(classes, ref.name, type("Newer", (Newer,), {"name": ref.name}))
+    assert ref.resume()
+    assert stale.handle_all() == [None]
+    assert stale.state() == {"cents": 503}
+
+
+def test_a_state_without_a_migration_says_so() -> None:
+    """What is missing, by name."""
+
+    class State(AgentState):
+        """Nobody said what becomes of older ones."""
+
+        schema_version = 3
+
+    with pytest.raises(ValueError, match=r"schema_version 1, expected 3, and .*State has no migrate\(\)"):
+        State.read(b'{"a": 1}', 1)
+
+
+def test_what_is_not_the_agents_fault_counts_as_no_restart(player: Player, ref: AgentRef) -> None:
+    """Nor is the agent thrown away for it; the message is a dead letter."""
+    ref.tell("add", 1)
+    ref.tell("ad", 1)
+    ref.tell("add", 1, 2)
+    ref.tell("add", 1)
+    said = player.handle_all()
+    assert [type(one) for one in said] == [type(None), HandlerUnknown, HandlerUnknown, type(None)]
+    assert "no such handler; known: add, " in str(said[1])
+    assert "too many positional arguments; it takes (n: 'int')" in str(said[2])
+    assert player.client.exists(player.keys.restarts(ref.name)) == 0
+    assert player.state()["total"] == 2
+    started: Any = vars(player.app)["_hardening_agents"][ref.name]
+    assert started.started == 1
+
+
+def test_a_handler_that_raises_leaves_the_state_as_it_was(player: Player, ref: AgentRef) -> None:
+    """What it said is not said; the next message finds a new instance."""
+    ref.tell("add", 1)
+    ref.tell("spoil", 50)
+    ref.tell("add", 1)
+    with captured("hardening.agent.restarted") as told:
+        said = player.handle_all()
+    assert [type(one) for one in said] == [type(None), ValueError, type(None)]
+    assert player.state()["total"] == 2
+    assert player.client.zcard(player.keys.restarts(ref.name)) == 1
+    assert [(event.handler, event.error, event.restarts) for event in told] == [("spoil", "ValueError: no 50", 1)]
+    started: Any = vars(player.app)["_hardening_agents"][ref.name]
+    assert started.started == 2
+    assert balanced(player)
+
+
+def test_no_handler_ends_by_what_celery_would_take_for_its_own(app: Celery, player: Player, ref: AgentRef) -> None:
+    """An ``Ignore`` would drop the message."""
+
+    class Sly(Ledger):
+        """Ends strangely."""
+
+        @handles("add")
+        def add(self, n: int) -> int:
+            """Goes away."""
+            raise Ignore(n)
+
+    vars(app)["_hardening_agents"][ref.name] = type("Sly", (Sly,), {"name": ref.name})
+    ref.tell("add", 1)
+    (said,) = player.handle_all()
+    assert isinstance(said, AgentError)
+    assert "raised Ignore in add, by which no handler can end" in str(said)
+
+
+def test_what_on_start_raises_keeps_the_message(app: Celery, player: Player, ref: AgentRef) -> None:
+    """It counts as a restart; too many park the agent."""
+
+    class Unready(Ledger):
+        """Needs what is not there."""
+
+        def on_start(self) -> None:
+            """Fails."""
+            raise OSError("no database")
+
+    vars(app)["_hardening_agents"][ref.name] = type("Unready", (Unready,), {"name": ref.name})
+    ref.tell("add", 1)
+    said: list[Any] = player.handle_all()
+    assert [str(vars(one)["reason"]) for one in said] == ["no database"] * 6
+    status = ref.status()
+    assert (status.status, status.why, status.waiting, status.restarts) == ("parked", "OSError: no database", 1, 6)

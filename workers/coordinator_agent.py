@@ -17,7 +17,7 @@ Events: ``hardening.workflow.stalled``, ``.reassigned``, ``.ended``.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 from uuid import uuid4
 
 from kombu.utils.json import dumps
@@ -123,12 +123,12 @@ class CoordinatorAgent(WorkflowRunner):
     @handles("pause")
     def pause(self, workflow: str) -> str:
         """Gives out no more steps of a workflow; those that are given out are finished. Its time goes on."""
-        return self._turn(workflow, "paused")
+        return self._turn(workflow, is_paused=True)
 
     @handles("resume")
     def resume(self, workflow: str) -> str:
         """Goes on with a workflow that is paused."""
-        return self._turn(workflow, "running")
+        return self._turn(workflow, is_paused=False)
 
     @handles("cancel")
     def cancel(self, workflow: str) -> dict[str, Any]:
@@ -173,13 +173,12 @@ class CoordinatorAgent(WorkflowRunner):
             raise Refused(f"there is no workflow {str(workflow)[:100]!r}, or it ended long ago")
         return known
 
-    def _turn(self, workflow: str, status: Literal["running", "paused"]) -> str:
+    def _turn(self, workflow: str, *, is_paused: bool) -> str:
         known = self._known(workflow)
-        if known.is_over:
+        if not known.turn(is_paused=is_paused):
             raise Refused(f"workflow {known.id} is {known.status}")
-        known.status = status
         self.go_on(self.census())
-        return status
+        return known.status
 
 
 def _number(value: Any) -> int:

@@ -193,9 +193,9 @@ class Workflow(BaseModel):
         """
         attempt = self.given(name, number)
         if attempt is None:
-            older = self._older(name, number)
-            if older is not None and state == "failed":  # it stalled, and another has the step
-                older.state, older.why = "failed", why[:_LINE]
+            stalled = next((one.attempt for one in self.open() if (one.step, one.number) == (name, number)), None)
+            if stalled is not None and state == "failed" and not self.is_over:  # another has the step
+                stalled.state, stalled.why = "failed", why[:_LINE]
             return False
         attempt.state, attempt.why, attempt.doubt = state, why[:_LINE], ""
         step = self.steps[name]
@@ -212,6 +212,12 @@ class Workflow(BaseModel):
             return False
         self._end("failed", f"it was not done within {self.spec.timeout_s:g} s", now_s)
         return True
+
+    def turn(self, *, is_paused: bool) -> bool:
+        """Gives out no more steps, or goes on. Returns whether it has not ended."""
+        if not self.is_over:
+            self.status = "paused" if is_paused else "running"
+        return not self.is_over
 
     def cancel(self, now_s: float) -> bool:
         """Cancels it. Returns whether that is news."""
@@ -235,13 +241,6 @@ class Workflow(BaseModel):
 
     def _may(self, name: str) -> bool:
         return all(self.steps[other].state == "done" for other in self.spec.steps[name].after)
-
-    def _older(self, name: str, number: int) -> Attempt | None:
-        step = self.steps.get(name)
-        if step is None or not 1 <= number <= len(step.attempts):
-            return None
-        attempt = step.attempts[number - 1]
-        return attempt if attempt.state == "stalled" else None
 
     def _end(self, status: Status, why: str, now_s: float) -> None:
         self.status, self.why, self.ended_s = status, why, now_s

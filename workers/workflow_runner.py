@@ -70,12 +70,13 @@ class WorkflowRunner(Agent):
         try:
             return take_census(client_of(self.app), settings_of(self.app).keys, members, receipts)
         except (RedisError, OSError):
-            return Census(self.state.ticked_s, dict.fromkeys(members, "unreachable"), {})
+            return Census(0.0, dict.fromkeys(members, "unreachable"), {})
 
     def go_on(self, census: Census) -> None:
         """Does whatever follows from the state as it is: ends what has ended, gives out what can be."""
         self._release()
         for workflow in self.state.workflows.values():
+            workflow.stamp(census.now_s)
             if workflow.is_over and not workflow.is_told:
                 self._tell_end(workflow)
         self._forget(census.now_s)
@@ -137,7 +138,7 @@ class WorkflowRunner(Agent):
     def _forget(self, now_s: float) -> None:
         ended = sorted((one for one in self.state.workflows.values() if one.is_over), key=lambda one: -one.ended_s)
         for at, workflow in enumerate(ended):
-            if at >= _MOST_ENDED or now_s - workflow.ended_s > _KEPT_S:
+            if at >= _MOST_ENDED or (now_s and now_s - workflow.ended_s > _KEPT_S):
                 del self.state.workflows[workflow.id]
 
     def _give_out(self, census: Census) -> None:

@@ -70,6 +70,8 @@ class WorkflowSpec(BaseModel):
         Raises:
             ValueError: it is no workflow; one line that says all that is wrong.
         """
+        if not isinstance(said, dict):
+            raise ValueError(f"expected {{'steps': {{...}}}}, got {type(said).__name__}")
         try:
             return cls.model_validate(said)
         except ValidationError as error:

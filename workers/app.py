@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["HOSTED", "app", "make_app"]
 
 #: The modules whose tasks and agents every worker of the stack knows. They import ``app`` from here.
-HOSTED = ("workers.tasks",)
+HOSTED = ("workers.tasks", "workers.agents")
 
 
 def make_app(settings: StackSettings) -> Celery:

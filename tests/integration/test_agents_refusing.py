@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from celery.exceptions import Reject
 
 from hardening import Receipt, agent, handles
 from hardening.agents import AskFailed, Refused
@@ -68,7 +69,7 @@ def test_a_refusal_is_given_once(app: Celery, prefix: str) -> None:
     player = Player(app, f"a.{prefix}")
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(agent(player.agent, app=app).ask, "add_some", -5, timeout=20)
-        taken = eventually(player.take)
+        taken: Any = eventually(player.take)
         player.run(taken)
         with pytest.raises(AskFailed):
             asked.result()
@@ -94,10 +95,11 @@ def test_a_process_that_lost_the_message_refuses_nothing(
 
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(agent(player.agent, app=app).ask, "add_some", -5, timeout=20)
-        taken = eventually(player.take)
-        with monkeypatch.context() as patch, pytest.raises(Exception, match="lost its message"):
+        taken: Any = eventually(player.take)
+        with monkeypatch.context() as patch:
             patch.setattr(Store, "commit", die_first)
-            player.run(taken)
+            with pytest.raises(Reject, match="lost its message"):
+                player.run(taken)
         assert Player(app, player.agent, "w2").handle() is None
         with pytest.raises(AskFailed, match="Refused"):
             asked.result()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +13,7 @@ from hardening import agent
 from hardening.agents import AskFailed
 from hardening.core.ledger import read_ledger
 from tests.integration.workflow_stage import Stage, steps
+from workers import workflow_events as events
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -207,3 +211,39 @@ def test_a_member_says_what_it_can_do(app: Celery, prefix: str) -> None:
     stage = Stage(app, prefix)
     assert stage.state("boss")["crew"]["members"] == {stage.name(role): ["work"] for role in ("left", "right")}
     assert agent(stage.name("boss"), app=app).name == stage.name("boss")
+
+
+def test_the_stack_hosts_the_coordinator() -> None:
+    """In the module that its app has every worker import."""
+    code = (
+        "from workers.app import HOSTED, app; import importlib; [importlib.import_module(one) for one in HOSTED];"
+        "from hardening.agents.table import hosted; print(*hosted(app))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "coordinator" in ran.stdout.split()
+
+
+def test_what_nobody_waits_for_changes_nothing(app: Celery, prefix: str) -> None:
+    """Of a workflow or step that there is not, or that has ended."""
+    stage = Stage(app, prefix)
+    stage.start("a")
+    stage.settle()
+    before = stage.workflow()
+    for workflow, step in (("v", "a"), ("w", "z"), ("w", "a")):
+        stage.tell("boss", "step_done", workflow, step, 1, "again")
+        stage.tell("boss", "step_failed", workflow, step, 1, "again")
+        stage.tell("boss", "take_away", workflow, step, 1)
+    stage.settle()
+    assert stage.workflow() == before
+    with pytest.raises(AskFailed, match="workflow w is completed"):
+        stage.ask("cancel", "w")
+
+
+def test_every_event_has_its_name_and_fields() -> None:
+    """As documented."""
+    types = [getattr(events, name) for name in events.__all__]
+    assert {one.name: [each.name for each in fields(one)] for one in types} == {
+        "hardening.workflow.ended": ["workflow", "status", "why", "took_s"],
+        "hardening.workflow.reassigned": ["workflow", "step", "agent", "attempt", "why"],
+        "hardening.workflow.stalled": ["workflow", "step", "agent", "since_s", "policy"],
+    }

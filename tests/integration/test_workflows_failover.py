@@ -9,6 +9,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from hardening import agent
 from hardening.core import telemetry
+from hardening.core.errors import CancelFailed
 from hardening.core.ledger import read_ledger
 from tests.integration.workflow_stage import Stage
 
@@ -276,3 +277,49 @@ def test_while_redis_does_not_say_how_things_are_nothing_is_given_out(
     stage.tick()
     assert stage.attempts("a") == [("left", "given")]
     assert stage.workflow()["since_s"] > 0
+
+
+def test_a_second_failure_of_a_step_that_another_has_is_noted(app: Celery, prefix: str) -> None:
+    """It stalled, was given to another, and has failed now: the other has it still."""
+    stage = Stage(app, prefix, left={"a": "later"})
+    stage.start("a", stall_after_s=0.001)
+    stage.settle("left")
+    stage.tick()
+    stage.tell("boss", "step_failed", "w", "a", 1, "late, and bad")
+    stage.settle("boss")
+    assert stage.attempts("a") == [("left", "failed"), ("right", "given")]
+
+
+def test_a_message_that_cannot_be_cancelled_stays(app: Celery, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For nobody knows: the next tick tries again."""
+    stage = Stage(app, prefix)
+    stage.start("a")
+    stage.die("left")
+
+    def fail(receipt: Any, **_: Any) -> None:
+        raise CancelFailed(receipt.id, RedisConnectionError("away"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("workers.oversight.Receipt.cancel", fail)
+        stage.tick()
+        assert stage.attempts("a") == [("left", "given")]
+    stage.tick()
+    assert stage.attempts("a") == [("left", "lost"), ("right", "given")]
+
+
+def test_what_is_being_taken_away_is_taken_away_once(app: Celery, prefix: str) -> None:
+    """Though there is another tick before it is done."""
+    stage = Stage(app, prefix)
+    stage.start("a")
+    stage.die("left")
+    boss = stage.players["boss"]
+    for one in boss.client.zrange(boss.keys.scheduled, 0, -1):
+        boss.client.zadd(boss.keys.scheduled, {one: 1})
+    boss.handle()
+    assert stage.workflow()["steps"]["a"]["attempts"][0]["doubt"] == f"agent {stage.name('left')} is gone"
+    for one in boss.client.zrange(boss.keys.scheduled, 0, -1):
+        boss.client.zadd(boss.keys.scheduled, {one: 1})
+    boss.handle()
+    assert boss.client.llen(f"agent.{boss.agent}") == 1
+    stage.settle("boss")
+    assert stage.attempts("a") == [("left", "lost"), ("right", "given")]

@@ -134,7 +134,7 @@ class Stage:
         """Asks the coordinator."""
         with ThreadPoolExecutor(1) as pool:
             asked = pool.submit(agent(self.name("boss"), app=self.app).ask, handler, *args, timeout=20)
-            eventually(lambda: asked.done() or self.players["boss"].handle_all() == ())
+            eventually(lambda: self.players["boss"].handle_all() or asked.done())
             return asked.result()
 
     def tell(self, role: str, handler: str, *args: Any) -> Receipt:

@@ -253,7 +253,6 @@ class Book:
             seqs = [held.seq for held in back]
             call = self._scope.release(self.lease.consumer, seqs, due_ms=due_ms, keeps_place=why != "not_due")
             self._later.run(call, lambda _: tell_released(back, why))
-            self.vacant.note(back)
 
     def bury(self, held: Held, death: Death) -> None:
         """Moves a message to the dead-letter queue, also an acked one; not one that was taken away, and runs again."""

@@ -54,6 +54,7 @@ class Revoker:
             held = self._owed[0]
             said = int(revoke(self._scope, held.consumer, held.seq).run(self._client))
             del self._owed[0]
+            self._book.vacant.note([held])
             held.cancelled = said == 1
             cancelled += held.cancelled
             if said == 0:  # nobody asks any more

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hardening.core.deployment import client_of, settings_of
+from hardening import supervised_send
+from hardening.core.deployment import client_of, scope_of, settings_of
 from hardening.core.ledger import read_ledger
 from hardening.core.scripts import Death, calls, mailing
 from hardening.transport.held import Held
@@ -47,6 +48,7 @@ class Post:
         self.agents = [f"{prefix}.a", f"{prefix}.b"]
         self.queues = [f"agent.{name}" for name in self.agents]
         self.keys = settings_of(app).keys
+        self.scope = scope_of(app)
         self.client: Any = client_of(app)
         for name in self.agents:
             mailing.found(self.keys, name, 0).run(self.client)
@@ -82,6 +84,13 @@ class Post:
         begin_s = time.monotonic()
         eventually(has_enough, _POLL_S / 2)
         assert time.monotonic() - begin_s < _POLL_S / 2
+
+    def listening(self, connection: Connection) -> Any:
+        """The intake, when it has heard of all that came and listens again."""
+        intake, bells = connection.default_channel.intake, [self.keys.bell(queue) for queue in self.queues]
+        eventually(lambda: turn(connection) or not self.client.exists(*bells))
+        eventually(lambda: turn(connection) or intake._bell_due_s)
+        return intake
 
     def resume_ms(self) -> int:
         """Until when the first mailbox waits."""
@@ -135,8 +144,8 @@ def test_a_mailbox_that_was_emptied_is_listened_to_while_the_last_wait_goes_on(p
 
 
 def test_what_crashed_or_was_given_back_is_next(post: Post) -> None:
-    """However it is settled, by the book's own methods."""
-    post.send("1", "2")
+    """However it is settled, by the book's own methods; what is buried is not."""
+    post.send("1", "2", "3")
     with post.consuming() as connection:
         post.drain(connection, 1)
         book = connection.default_channel.book
@@ -146,8 +155,11 @@ def test_what_crashed_or_was_given_back_is_next(post: Post) -> None:
         post.drain(connection, 3)
         book.bury(post.seen[-1].held, Death("failed"))
         post.drain(connection, 4)
+        post.client.hset(post.keys.crashes, post.seen[-1].held.message_id, 2)
+        assert book.crash(post.seen[-1].held, Death("crashed"))
+        post.drain(connection, 5)
         post.seen[-1].ack()
-    assert post.names() == ["1", "1", "1", "2"]
+    assert post.names() == ["1", "1", "1", "2", "3"]
     assert read_ledger(post.client, post.keys).is_balanced
 
 
@@ -167,6 +179,68 @@ def test_what_a_breaker_refuses_waits_in_its_place_and_is_taken_when_that_is_ove
         post.drain(connection, 3)
         post.seen[-1].ack()
     assert post.names() == ["1", "1", "2"]
+
+
+def test_what_is_given_up_because_somebody_cancels_it_makes_room(post: Post) -> None:
+    """It was taken, and not begun."""
+    receipt = supervised_send("t", queue=post.queues[0], app=post.app)
+    post.send("1")
+    with post.consuming() as connection:
+        post.drain(connection, 1)
+        turn(connection)
+        asked = threading.Thread(target=receipt.cancel)
+        asked.start()
+        post.drain(connection, 2)
+        post.seen[-1].ack()
+        asked.join()
+    assert post.names()[1:] == ["1"]
+    assert receipt.status() == "dead"
+
+
+def test_what_is_not_due_leaves_the_mailbox(post: Post) -> None:
+    """Its sender wants it later: as a stock producer's, which knows no schedule."""
+    post.app.send_task("t", task_id="later", queue=post.queues[0], countdown=3600)
+    assert post.scope.detach(10).run(post.client) == 1
+    post.send("1")
+    with post.consuming() as connection:
+        post.drain(connection, 1)
+        assert (post.names(), post.resume_ms()) == (["1"], 0)
+        post.seen[-1].ack()
+
+
+def test_a_mailbox_that_was_cancelled_is_not_taken_from_again(post: Post) -> None:
+    """Though its last message is settled here."""
+    post.send("1", "2")
+    with post.consuming() as connection:
+        post.drain(connection, 1)
+        intake = post.listening(connection)
+        intake.remove(post.queues[0])
+        post.seen[-1].ack()
+        assert read_ledger(post.client, post.keys).queued == 1
+        turn(connection)
+        post.send("3", queue=post.queues[1])
+        post.drain(connection, 2)
+        post.seen[-1].ack()
+        turn(connection)
+    assert post.names() == ["1", "3"]
+
+
+def test_room_that_cannot_be_used_at_once_is_used_later(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When what was taken has been handed on, say; and the bells are listened to once, all along."""
+    post.send("1", "2")
+    with post.consuming() as connection:
+        post.drain(connection, 1)
+        intake = post.listening(connection)
+        until_s = intake._bell_due_s
+        with monkeypatch.context() as patch:
+            patch.setattr(intake, "_wants_more", lambda: False)
+            post.seen[-1].ack()
+            turn(connection)
+        post.drain(connection, 2)
+        post.seen[-1].ack()
+        eventually(lambda: turn(connection) or not (intake._is_taking or intake._book.vacant._queues))
+        turn(connection)
+        assert intake._bell_due_s == until_s
 
 
 def test_a_suspect_waits_in_its_place_while_another_one_runs(post: Post) -> None:

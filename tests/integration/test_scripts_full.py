@@ -8,8 +8,10 @@ import pytest
 from redis.exceptions import OutOfMemoryError
 
 from hardening.core.embedded import EmbeddedRedis
-from hardening.core.scripts import Death, broadcasting, calls, keeping
+from hardening.core.scripts import Death, broadcasting, calls, keeping, mailing
+from hardening.core.scripts.mailing import Halt
 from tests.conftest import SERVERS
+from tests.integration.mailroom import Mailroom, names
 from tests.integration.stage import Stage, State, long
 
 if TYPE_CHECKING:
@@ -249,3 +251,28 @@ def test_what_a_stock_worker_left_can_be_given_back(stage: Stage) -> None:
     call = calls.restore_stock(stage.keys, b"tag", stage.list_key(), stage.stock_raw("stock"))
     assert stage.run(type(call)(call.script, keys, call.args)) == 1
     assert stage.state().queued == {"q": ["stock", "d"]}
+
+
+def test_mailboxes_are_taken_from_halted_and_let_go_on(stage: Stage) -> None:
+    """Also by one that is to wait for another; what is told them is refused whole."""
+    room = Mailroom(stage.client, f"{stage.prefix}.room")
+    room.host("v", "w")
+    for name in "abc":
+        room.tell(name)
+    room.take("w")
+    room.ack("w", "a")
+    fill(stage)
+    assert room.run(mailing.found(room.keys, room.agent, 0)) == 0
+    with pytest.raises(OutOfMemoryError):
+        room.tell("new")
+    assert names(room.take("v")) == []
+    assert names(room.take("w")) == ["b"]
+    assert room.halt(Halt.PAUSED) == 1
+    assert room.ack("w", "b") == 1
+    assert room.halt(None) == 1
+    assert names(room.take("w")) == ["c"]
+    (message,) = room.seqs("w").values()
+    until_ms = room.now_ms() + 60_000
+    assert room.run(room.by("w").release("w", [message], due_ms=until_ms, keeps_place=True)) == 1
+    assert room.take("w").next_due_ms == until_ms
+    assert room.waiting() == ["c"]

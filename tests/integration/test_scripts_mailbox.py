@@ -181,6 +181,7 @@ def test_nothing_is_taken_from_a_halted_mailbox_and_nobody_rings_for_it(room: Ma
     assert [room.halt(Halt.PAUSED), room.halt(Halt.PAUSED), room.halt(Halt.PARKED)] == [1, 0, 1]
     room.ack("w", "a")
     publish(room, "c")
+    assert not room.is_rung()
     taken = room.take("w")
     assert (names(taken), taken.others, room.is_rung()) == ([], frozenset(), False)
     assert room.take("v").others == {room.list_key()}

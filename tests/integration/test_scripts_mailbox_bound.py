@@ -98,6 +98,8 @@ def test_a_bound_that_was_lowered_is_come_to_by_and_by(room: Mailroom) -> None:
     room.run(mailing.found(room.keys, room.agent, 5, "drop_oldest"))
     assert [len(room.tell(name).buried) for name in "ab"] == [100, 7]
     assert len(room.waiting()) == 5
+    room.run(mailing.found(room.keys, room.agent, 2, "drop_newest"))
+    assert [short(one.raw[15:51]) for one in room.tell("c").buried] == ["c"]
     room.ledger()
 
 
@@ -123,7 +125,13 @@ def test_a_mailbox_that_fills_is_told_of_once(room: Mailroom) -> None:
     room.run(mailing.found(room.keys, room.agent, 8))
     news = [room.tell(f"m{number}").is_news for number in range(6)]
     assert news == [False] * 4 + [True, False]
-    for number in range(5):
+    for number in range(3):
+        room.take("w")
+        room.ack("w", f"m{number}")
+    assert [room.tell(f"l{number}").is_news for number in range(2)] == [False, False]
+    room.scope.purge(room.list_key(), 1).run(room.client)
+    room.scope.purge(room.list_key(), 1).run(room.client)
+    for number in range(3, 5):
         room.take("w")
         room.ack("w", f"m{number}")
     assert [room.tell(f"n{number}").is_news for number in range(5)] == [False, False, False, True, False]

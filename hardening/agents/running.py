@@ -169,10 +169,8 @@ class _Run:
         mark = self._store.commit(resident.mark, change)
         if not mark:
             raise self._lost()
-        if mark == "=":  # an attempt whose reply was lost
-            return
         entries = resident.entries + 1 if change.kind == "entry" else 0
-        self._residents.put(Resident(resident.agent, mark, written, entries))
+        self._residents.put(Resident(resident.agent, mark, written, entries))  # "=" is no mark: it is read anew then
 
     def _change(self, resident: Resident, outbox: Outbox) -> tuple[Change, bytes | None]:
         message, state = self._message, resident.agent.state

@@ -50,7 +50,8 @@ def test_a_step_that_nobody_has_begun_is_given_to_one_who_can(
         assert left.pause() if how == "paused" else left.stop()
     stage.tick()
     assert stage.attempts("a") == [("left", "lost"), ("right", "given")]
-    assert stage.workflow()["steps"]["a"]["attempts"][0]["why"] == f"agent {left.name} is {how}"
+    first = stage.workflow()["steps"]["a"]["attempts"][0]
+    assert (first["why"], first["doubt"]) == (f"agent {left.name} is {how}", "")
     stage.settle("right", "boss")
     assert stage.workflow()["status"] == "completed"
     left.resume()
@@ -322,4 +323,14 @@ def test_what_is_being_taken_away_is_taken_away_once(app: Celery, prefix: str) -
     boss.handle()
     assert boss.client.llen(f"agent.{boss.agent}") == 1
     stage.settle("boss")
+    assert stage.attempts("a") == [("left", "lost"), ("right", "given")]
+
+
+def test_who_is_not_registered_any_more_is_looked_after_all_the_same(app: Celery, prefix: str) -> None:
+    """As long as it has a step."""
+    stage = Stage(app, prefix)
+    stage.start("a")
+    stage.ask("unregister", stage.name("left"))
+    stage.die("left")
+    stage.tick()
     assert stage.attempts("a") == [("left", "lost"), ("right", "given")]

@@ -33,6 +33,7 @@ def test_one_step_is_a_workflow() -> None:
         ({"steps": {"a": {"do": "x", "when_stalled": "cry"}}}, "'reassign', 'fail' or 'report'"),
         ({"steps": {"a": {"do": "x"}}, "timeout_s": -1}, "timeout_s: input should be greater than 0"),
         ({"steps": {"a": {"do": "x"}}, "id": "a b"}, "id."),
+        ({"steps": {"a": {"do": "x"}}, "notify": "a:b"}, "an agent is named 'a:b'"),
         ("steps", "expected {'steps': {...}}, got str"),
     ],
 )

@@ -181,7 +181,7 @@ def test_who_waits_for_an_answer_keeps_nobody_from_sending(app: Celery) -> None:
     """They block on connections of their own."""
 
     async def pools() -> tuple[Any, Any, Any]:
-        return await pool_of(app), await pool_of(app, for_waiting=True), await pool_of(app)
+        return await pool_of(app), await pool_of(app, listens=True), await pool_of(app)
 
     sending, waiting, again = asyncio.run(pools())
     assert sending is again

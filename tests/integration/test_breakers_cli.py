@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from celery import Celery
+from celery import Celery, signals
 from celery.bin.celery import celery
 
 from hardening import Breaker
@@ -66,6 +66,18 @@ def test_what_another_app_declares_is_not_listed(app: Celery, name: str, prefix:
     assert {each for each in listed if name in each} == {name, f"{name}.ours", f"{name}.shared"}
     assert call(app, "open", f"{name}.theirs").exit_code == 3
     other.close()
+
+
+def test_breakers_of_modules_that_a_worker_would_import_are_listed(app: Celery, name: str) -> None:
+    """By name, in the order of the alphabet."""
+
+    def imported(**_: object) -> None:
+        for one in "zxy":
+            Breaker(f"{name}.{one}", app=app)
+
+    signals.import_modules.connect(imported, sender=app)
+    listed = [json.loads(line)["name"] for line in call(app, "list", "--json").stdout.splitlines()]
+    assert [each for each in listed if name in each] == [name, f"{name}.x", f"{name}.y", f"{name}.z"]
 
 
 def test_what_is_counted_is_listed(app: Celery, name: str) -> None:

@@ -84,6 +84,21 @@ def test_all_of_it_comes_as_json(app: Celery) -> None:
     assert len(shown) == 10
 
 
+def test_people_are_shown_fifty_and_programs_all(app: Celery, client: Redis, keys: Keys) -> None:
+    """Of each the innermost frames alone, and which task set it; filters go for leaks as well."""
+    target = Targets(client, keys).join("h:1:aa")
+    about = json.dumps({"tag": "t", "task": "id", "task_name": "shop.charge", "stack": [f"frame{n}" for n in range(8)]})
+    errands = [Errand(f"o:1:aa#{number}", target, has_task=False, leak_after_ms=1, about=about) for number in range(55)]
+    scripts.monitor(keys, "o:1:aa", 600_000, errands).run(client)
+    assert call(app, "list").stdout.splitlines()[-1] == "50 monitors shown"
+    assert call(app, "list", "--limit", "52").stdout.splitlines()[-1] == "52 monitors shown"
+    assert len(call(app, "list", "--json").stdout.splitlines()) == 55
+    assert "shop.charge" in call(app, "list", "--limit", "1").stdout
+    leak = call(app, "leaks", "--age", "0", "--limit", "1").stdout
+    assert [f"frame{n}" in leak for n in range(4)] == [True, True, True, False]
+    assert call(app, "leaks", "--age", "0", "--tag", "other").stdout == "0 monitors shown\n"
+
+
 def test_durable_monitors_are_shown_as_such(app: Celery, targets: Targets) -> None:
     """With who set them, though that is not their owner; one of nobody's is shown, too."""
     target = targets.join("h:2:bb")

@@ -133,6 +133,7 @@ class Audit:
             yield f"{self.letters} dead letters, {self.replayed} replayed"
         if len(self.explained) != self.letters:
             yield f"{self.letters} dead letters, of which {len(self.explained)} say which order they are about"
+        yield from _about("not placed, about which there are dead letters", set(self.explained) - self.placed.keys())
         if not self.killed:
             yield "no worker was killed, so this proves little"
         if not self.slots:

@@ -34,8 +34,9 @@ _TICK_S = 0.1
 _START_S = 60.0
 _STILL_S = 20.0
 _ANSWER_S = 15.0
-#: Every so manieth customer clicks twice.
+#: Every so manieth customer clicks twice; who comes when a worker has just died waits only so long, in seconds.
 _IMPATIENT = 5
+_HURRY_S = 0.3
 
 
 class DayError(Exception):
@@ -83,12 +84,18 @@ class Day:
     def _take_orders(self) -> None:
         for number, order in enumerate(self._orders):
             if number == len(self._orders) // 2:
-                self._killed = self._crew.name_of(self._inventory.ask("whereabouts", timeout=_ANSWER_S))
-                self._crew.kill(self._killed)
-                self._tell(f"{self._killed}, which ran the inventory, got SIGKILL after {number} orders")
+                self._kill_a_worker(number)
+                self._shop.place(order, patience_s=_HURRY_S)
+                continue
             for _ in range(2 if number % _IMPATIENT == 0 else 1):
                 self._shop.place(order)
         self._tell(f"{len(self._orders)} customers were answered")
+
+    def _kill_a_worker(self, number: int) -> None:
+        """The one that runs the inventory; the other goes on where it stopped, once the lease of the dead is over."""
+        self._killed = self._crew.name_of(self._inventory.ask("whereabouts", timeout=_ANSWER_S))
+        self._crew.kill(self._killed)
+        self._tell(f"{self._killed}, which ran the inventory, got SIGKILL after {number} orders")
 
     def _repair(self) -> list[tuple[str, dict[str, Any]]]:
         """Has the gateway mended, and what died of it replayed.

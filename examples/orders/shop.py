@@ -66,15 +66,19 @@ class Shop:
         subscribe("order.*", _INVENTORY, handler="on_order")  # ends when the agent does
         subscribe("order.paid", pack, durable=True, app=app)
 
-    def place(self, order: Order) -> Outcome:
+    def place(self, order: Order, *, patience_s: float = 5.0) -> Outcome:
         """Places an order. A customer who clicks twice has placed one.
+
+        Args:
+            order: what is wanted.
+            patience_s: how long the customer waits for the inventory, in seconds.
 
         Returns:
             What to tell the customer.
         """
         with error_context("checkout", order=order.id, customer=order.customer):  # goes along, also into dead letters
             cents = self._price(order)
-            outcome = self._reserve(order)
+            outcome = self._reserve(order, patience_s)
             if outcome is Outcome.PLACED:
                 self._charge(order, cents)
         self.outcomes[order.id] = outcome
@@ -89,12 +93,12 @@ class Shop:
             cents = PRICES[order.article] * order.n
         return cents
 
-    def _reserve(self, order: Order) -> Outcome:
+    def _reserve(self, order: Order, patience_s: float) -> Outcome:
         """Asks the agent; sold out is an answer."""
         if order.id in self.receipts:
             return Outcome.PLACED
         try:
-            is_there = _INVENTORY.ask("reserve", order.id, order.article, order.n, timeout=5.0)
+            is_there = _INVENTORY.ask("reserve", order.id, order.article, order.n, timeout=patience_s)
         except AskTimeout:  # whether it was done nobody knows; a mailbox keeps the order, so this comes after it
             _INVENTORY.tell("release", order.id)
             return Outcome.TRY_LATER

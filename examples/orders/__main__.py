@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn
 
@@ -57,14 +58,18 @@ def main(orders: int, seed: int, books: IO[str] | None, *, keep_logs: bool) -> N
 
 
 def _run(count: int, seed: int, directory: Path) -> Audit:
-    console = Console(highlight=False)
+    console, begin_s = Console(highlight=False), time.monotonic()
+
+    def tell(text: str) -> None:
+        console.print(f"{time.monotonic() - begin_s:5.1f} s  {text}")
+
     with EmbeddedRedis(port=0) as redis, Gateway(seed=seed, sick_after=count // 4) as gateway:
         os.environ.update(ORDERS_REDIS=redis.broker_url, ORDERS_GATEWAY=gateway.url, XDG_STATE_HOME=str(directory))
         from examples.orders.day import Day, DayError  # noqa: PLC0415 - the app reads where its Redis is when it is made
 
         with Crew(directory) as crew:
             try:
-                audit = Day(generate(count, seed=seed), crew, gateway, console.print).run()
+                audit = Day(generate(count, seed=seed), crew, gateway, tell).run()
             except DayError as error:
                 raise click.ClickException(str(error)) from error
     console.print(audit.table())

@@ -51,10 +51,3 @@ def test_the_books_of_everybody_agree_after_a_day_on_which_a_worker_died(demo: D
     assert (books["left"], books["is_balanced"]) == (0, True)
     assert books["killed"] in {"worker-1", "worker-2"}
     assert not list(demo.temporary.iterdir())
-
-
-def test_books_that_cannot_be_written_are_said_before_anything_is_started(demo: Demo) -> None:
-    """Not after the day."""
-    code, out, err = demo.run("--json", demo.directory / "nowhere" / "books.json")
-    assert (code, out) == (2, "")
-    assert "No such file or directory" in err

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import Celery
+from click.testing import CliRunner
 from rich.console import Console
 
+from examples.orders.__main__ import main
 from examples.orders.audit import Audit
 from examples.orders.gateway import mood_of
 from examples.orders.inventory import Inventory
 from examples.orders.order import Order, first_stock, generate
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 INVENTORY: dict[str, Any] = {
     "stock": {"tea": 9, "cocoa": 4},
@@ -139,6 +144,13 @@ def test_the_books_are_json() -> None:
     """With the verdict."""
     books = json.loads(json.dumps(GOOD.to_json()))
     assert (books["declined"], books["faults"], books["verdict"]) == ([2], [], GOOD.verdict)
+
+
+def test_books_that_cannot_be_written_are_said_before_anything_is_started(tmp_path: Path) -> None:
+    """Not after the day."""
+    told = CliRunner().invoke(main, ["--json", str(tmp_path / "nowhere" / "books.json")])
+    assert told.exit_code == 2
+    assert "No such file or directory" in told.stderr
 
 
 def test_the_same_seed_makes_the_same_day() -> None:

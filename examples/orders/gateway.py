@@ -81,8 +81,8 @@ class Gateway:
         """Somebody deployed a new version of it: it reads everything."""
         self._is_fixed = True
 
-    def charge(self, order: int, key: str) -> int:
-        """Charges an order, or does not.
+    def charge(self, order: int, key: str | None) -> int:
+        """Charges an order, or does not: once for one key; without a key, at every call.
 
         Returns:
             The HTTP status; 0: no answer.
@@ -100,7 +100,7 @@ class Gateway:
                 return 402
             if mood == "unreadable" and not self._is_fixed:
                 return 422
-            self.charges[order].add(key)
+            self.charges[order].add(key or f"call {self.calls[order]}")
             if len(self.charges) == self._sick_after and not self._sick_until_s:
                 self._sick_until_s = time.monotonic() + _SICK_S
             return 0 if mood == "forgetful" and is_first else 200

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from celery import Celery
 from click.testing import CliRunner
 from rich.console import Console
 
+import examples.orders
 from examples.orders.__main__ import main
 from examples.orders.audit import Audit
 from examples.orders.gateway import mood_of
 from examples.orders.inventory import Inventory
 from examples.orders.order import Order, first_stock, generate
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.integration.docs_page import blocks
 
 INVENTORY: dict[str, Any] = {
     "stock": {"tea": 9, "cocoa": 4},
@@ -151,6 +151,15 @@ def test_books_that_cannot_be_written_are_said_before_anything_is_started(tmp_pa
     told = CliRunner().invoke(main, ["--json", str(tmp_path / "nowhere" / "books.json")])
     assert told.exit_code == 2
     assert "No such file or directory" in told.stderr
+
+
+def test_what_the_readme_shows_stands_in_the_code() -> None:
+    """Word for word."""
+    room = Path(examples.orders.__file__).parent
+    code = "".join(path.read_text() for path in room.glob("*.py"))
+    shown = [source for _, source in blocks(room / "README.md")]
+    assert len(shown) == 6
+    assert [one for one in shown if one not in code] == []
 
 
 def test_the_same_seed_makes_the_same_day() -> None:

@@ -6,13 +6,14 @@ READY := $(VENV)/.ready
 
 COUNT ?= 2000
 SEED ?= 1
+ORDERS ?= 60
 KILLS ?= 500
 SECONDS ?= 600
 # Most of the fault tests' time is waiting, so two run beside each other.
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench chaos compose-test clean
+.PHONY: help demo orders test check bench chaos compose-test clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -27,6 +28,9 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## Deliver webhooks while workers are killed [EVENTS=file.jsonl] [STOCK=1]
 	@$(BIN)/python -m examples.webhooks --count $(COUNT) --seed $(SEED) \
 		$(if $(EVENTS),--events $(EVENTS)) $(if $(STOCK),--stock)
+
+orders: $(READY) ## Run an order service that uses everything, and kill a worker [ORDERS=60] [SEED=1]
+	@$(BIN)/python -m examples.orders --orders $(ORDERS) --seed $(SEED)
 
 check: $(READY) ## Lint, format, types, import floors, file sizes
 	$(BIN)/ruff check .

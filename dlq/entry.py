@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dlq.group import label_text
 from dlq.rewrite import ATTEMPTS_HEADER, METADATA_HEADER, REPLAYED_FROM_HEADER, Changes, rewrite
 from hardening.core import payload as payloads
+from hardening.core.context_header import HEADER, read_context
 from hardening.core.keys import queue_of
 
 if TYPE_CHECKING:
@@ -165,6 +166,14 @@ class Entry:
     def metadata(self) -> dict[str, Any]:
         """What the sender gave along."""
         return _mapping(self.headers.get(METADATA_HEADER))
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """What its sender was doing, see :func:`hardening.error_context`; empty when it did not say. Unmasked.
+
+        Its keys are ``correlation_id``, ``operation``, ``fields`` and ``breadcrumbs``.
+        """
+        return read_context(self.headers.get(HEADER)) or {}
 
     @property
     def replayed_from(self) -> str:

@@ -15,7 +15,7 @@ import psutil
 from tests.eventually import eventually
 
 _NOTE = Path(".pytest_cache") / "processes.json"
-_SUSPECT = ("redis-server", "valkey-server", "celery", "examples.webhooks")
+_SUSPECT = ("redis-server", "valkey-server", "celery", "examples.webhooks", "examples.orders")
 
 
 def suspects() -> dict[int, str]:

@@ -3,75 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import pytest
 
+from tests.acceptance.demo import Demo
 from tests.eventually import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "examples.webhooks"]
-TEMPORARY = "TMPDIR"
+    from pathlib import Path
 
 pytestmark = pytest.mark.timeout(300)
-
-
-class Demo:
-    """Runs the example with a temporary directory of its own, by which all its processes are known.
-
-    Args:
-        directory: for everything.
-        server: the Redis to use.
-    """
-
-    def __init__(self, directory: Path, server: str) -> None:
-        self.directory = directory
-        self.temporary = directory / "tmp"
-        self.temporary.mkdir()
-        self._environ = {**os.environ, TEMPORARY: str(self.temporary), "HARDENING_REDIS_SERVER": server}
-
-    def start(self, *args: object) -> subprocess.Popen[str]:
-        """Starts it."""
-        return subprocess.Popen(
-            [*COMMAND, *map(str, args)],
-            cwd=ROOT, env=self._environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-
-    def run(self, *args: object) -> tuple[int, str, str]:
-        """Runs it to its end: exit code, output, errors."""
-        process = self.start(*args)
-        try:
-            out, err = process.communicate(timeout=240)
-        finally:
-            process.kill()
-        assert "Traceback" not in out + err, out + err
-        return process.returncode, out, err
-
-    def processes(self) -> list[str]:
-        """The command lines of all its processes that are still there."""
-        return [" ".join(process.cmdline()) for process in psutil.process_iter() if self._is_ours(process)]
-
-    def _is_ours(self, process: psutil.Process) -> bool:
-        try:
-            temporary = process.environ().get(TEMPORARY, "")
-            return process.status() != psutil.STATUS_ZOMBIE and temporary.startswith(str(self.temporary))
-        except psutil.Error:
-            return False
 
 
 @pytest.fixture
 def demo(tmp_path: Path, binary: str) -> Iterator[Demo]:
     """The example; after each test nothing of it may be left running."""
-    demo = Demo(tmp_path, binary)
+    demo = Demo("examples.webhooks", tmp_path, binary)
     yield demo
     eventually(lambda: not demo.processes(), 15)
 

@@ -74,7 +74,7 @@ class Keeper:
         self._number = 0
 
     def __call__(self, *, calls: int, size: int) -> tuple[float, float, float, float]:
-        """What persistence adds to a handler, in us; run over called, and over PINGs; a restoration, in ms; medians."""
+        """What persistence adds to a handler, us; run over called, so for PINGs; a restoration, ms; of medians."""
         self._run("fill", 1024)
         called_us, pinged_us, ran_us = [], [], []
         for _ in range(calls):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["HOSTED", "app", "make_app"]
 
 #: The modules of the stack whose tasks and agents every worker knows. They import ``app`` from here.
-HOSTED = ("workers.tasks",)
+HOSTED = ("workers.tasks", "workers.agents")
 
 
 def make_app(settings: StackSettings) -> Celery:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hardening.breaker.circuit import Circuit
     from hardening.core.settings import Settings
 
-__all__ = ["end_call", "faults_in", "give_circuits", "let_through"]
+__all__ = ["count_success", "end_call", "faults_in", "give_circuits", "let_through"]
 
 #: The longest that a message waits before the breaker is asked again, in seconds: somebody may have closed it.
 _LONGEST_S = 30.0
@@ -116,7 +116,6 @@ def let_through(requests: Sequence[Any]) -> list[bool]:
         else:
             if not request.passage[1].probe:
                 _given_back.pop(circuit, None)
-            _count_success(request)
             answers.append(True)
     for (book, circuit), (retry_in_s, together) in refused.items():
         delay_s = delay_for(circuit, retry_in_s, len(together))
@@ -136,8 +135,11 @@ def delay_for(circuit: Circuit, retry_in_s: float, messages: int) -> float:
     return min(retry_in_s, _LONGEST_S) + spread_s * random.random()  # noqa: S311 - chance, not a secret
 
 
-def _count_success(request: Any) -> None:
-    """Has the end of a run count that Celery tells of by ``on_success``, which subclasses cannot override."""
+def count_success(request: Any) -> None:
+    """Has the end of a run count that Celery tells of by ``on_success``, which subclasses cannot override.
+
+    From the beginning, for pools are handed it before they are asked to begin: gevent's begins in its green thread.
+    """
     on_success = request.on_success
 
     def and_count(result: Any, **options: Any) -> Any:
@@ -160,7 +162,7 @@ def end_call(request: Any, error: BaseException | None, *, is_known: bool = True
         error: what its task raised, or what killed it; None: nothing.
         is_known: False: how it ended says nothing of the service.
     """
+    vars(request).pop("on_success", None)  # which refers to the request
     if request.passage is not None:
         (circuit, passage), request.passage = request.passage, None
-        vars(request).pop("on_success", None)
         circuit.leave(passage, judge(error, circuit.rule.counts) if is_known else Verdict.NEITHER)

@@ -21,7 +21,7 @@ from hardening.timeouts.deadline import DUE_PROPERTY, deadline_in
 from hardening.timeouts.events import DeadlineExpired
 from hardening.timeouts.lookup import timeouts_of
 from hardening.transport.qos import tell_burial
-from hardening.worker.circuits import end_call, let_through
+from hardening.worker.circuits import count_success, end_call, let_through
 from hardening.worker.limits import effective, from_table
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class Request(celery_request.Request):
         super().__init__(message, **options)
         task = self._task
         self.circuit = task.circuit
+        if self.circuit is not None:
+            count_success(self)
         if (soft_s := timeouts_of(self._app).table.rules.limit_s(task.name)) is not None:
             self.time_limits = from_table(self.time_limits, task, soft_s, settings_of(self._app))
         self.time_limits = effective(self.time_limits, task)

@@ -49,7 +49,7 @@ def send_all(app: Celery, keys: list[str]) -> list[Receipt]:
 
 
 @pytest.mark.one_server
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+@pytest.mark.parametrize("pool", ["prefork", "threads", "gevent", "solo"])
 def test_messages_behind_an_open_breaker_wait_and_run_when_the_service_has_healed(rig: Rig, pool: str) -> None:
     """None fails, none is lost, no retry is burned, nothing is charged, and each runs once."""
     for _ in range(2):

@@ -177,7 +177,7 @@ def test_a_durable_monitor_survives_its_owner(rig: Rig) -> None:
     app.close()
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
+@pytest.mark.parametrize("pool", ["prefork", "threads", "gevent"])
 def test_a_tasks_monitors_end_with_it_however_it_ends(rig: Rig, pool: str) -> None:
     """It returns, raises, is killed, runs into its hard limit; or its whole worker is killed."""
     app = app_of(rig)

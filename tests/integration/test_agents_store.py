@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,10 @@ from redis.exceptions import OutOfMemoryError
 from hardening import agent, handles
 from hardening.agents import Mailbox
 from hardening.agents.errors import StateRefused
+from hardening.core import raw as raw_message
 from hardening.core.scripts import Call
+from hardening.core.scripts.agenting import Change, Failing, Letter, Rule, Turn, commit, failed, open_agent
+from hardening.delivery.async_client import pool_of
 from tests.integration.agent_cases import Ledger, hosted_as
 from tests.integration.agent_player import Player
 
@@ -105,7 +109,7 @@ def test_while_redis_is_away_for_too_long_the_message_goes_back(
 
 def test_on_a_full_redis_what_was_taken_is_committed(player: Player, ref: AgentRef, own_client: Redis) -> None:
     """So that a mailbox can be emptied; failures are counted as well."""
-    ref.tell("add", 3)
+    ref.tell("add_twice", 3)
     ref.tell("spoil", 3)
     own_client.config_set("maxmemory", 1)
     with pytest.raises(OutOfMemoryError):
@@ -124,6 +128,64 @@ def own_client(client: Redis) -> Iterator[Redis]:
     """Of a server that no other test uses meanwhile: those of one process run one after the other."""
     yield client
     client.config_set("maxmemory", 0)
+
+
+def in_flight(player: Player, ref: AgentRef) -> Turn:
+    """A message that the player was given."""
+    ref.tell("add", 1)
+    taken = player.take()
+    assert taken is not None
+    return Turn(ref.name, player.consumer, taken.seq, raw_message.message_id(taken.raw))
+
+
+def test_a_commit_to_another_version_than_the_newest_is_refused(player: Player, ref: AgentRef) -> None:
+    """Whoever made that; nothing of it is written."""
+    turn = in_flight(player, ref)
+    player.client.hset(player.keys.agent(ref.name), "version", 7)
+    change = Change("state", b"{}", answers=(("a" * 36, "1"),))
+    assert commit(player.scope, turn, "6 ", change, reply_ttl_ms=9).run(player.client) == b""
+    assert player.state() is None
+    assert player.client.keys(f"{player.keys.prefix}:reply:*") == []
+    assert (
+        commit(player.scope, turn, "7 ", change, reply_ttl_ms=9999).run(player.client) == f"8 {turn.message}".encode()
+    )
+
+
+def test_who_does_not_hold_the_mailbox_neither_opens_nor_commits_nor_fails(player: Player, ref: AgentRef) -> None:
+    """Whatever is in flight with it."""
+    turn = in_flight(player, ref)
+    player.client.hset(player.keys.mailbox(ref.queue), "holder", "another")
+    assert open_agent(player.keys, turn).run(player.client) == [-1]
+    assert commit(player.scope, turn, "0 ", Change("none"), reply_ttl_ms=9).run(player.client) == b""
+    failing = failed(player.scope, turn, Rule("stop", 1, 1, 1, 1), Failing("w"), reply_ttl_ms=9)
+    assert failing.run(player.client) == [-1]
+
+
+def test_a_handler_does_not_run_for_what_was_applied(player: Player, ref: AgentRef) -> None:
+    """That is known before it would."""
+    turn = in_flight(player, ref)
+    assert commit(player.scope, turn, "0 ", Change("none"), reply_ttl_ms=9).run(player.client)
+    assert open_agent(player.keys, turn).run(player.client) == [0]
+
+
+def test_an_owner_is_not_told_again_of_what_is_parked(player: Player, ref: AgentRef, queue: str) -> None:
+    """The message whose failure parked it may come again, as when its worker died before it was buried."""
+    turn = in_flight(player, ref)
+    failing = Failing("w", notice=Letter(queue, queue, b"raw"))
+    call = failed(player.scope, turn, Rule("park", 1, 60_000, 1, 1), failing, reply_ttl_ms=9)
+    assert [call.run(player.client)[0] for _ in range(2)] == [b"parked", b"parked"]
+    assert player.client.llen(queue) == 1
+
+
+def test_who_waits_for_an_answer_keeps_nobody_from_sending(app: Celery) -> None:
+    """They block on connections of their own."""
+
+    async def pools() -> tuple[Any, Any, Any]:
+        return await pool_of(app), await pool_of(app, listens=True), await pool_of(app)
+
+    sending, waiting, again = asyncio.run(pools())
+    assert sending is again
+    assert sending is not waiting
 
 
 def test_a_state_that_is_no_json_is_not_committed(app: Celery, player: Player, ref: AgentRef) -> None:

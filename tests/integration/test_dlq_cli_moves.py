@@ -123,6 +123,8 @@ def test_files_that_cannot_be_are_one_line(app: Celery, undertaker: Undertaker, 
         assert result.stderr.splitlines()[-1].startswith("Error: ")
         assert "Traceback" not in result.output
     assert there.read_bytes() == b"\xff\xfe"
+    if command == "import":
+        assert dlq(app, command, str(there)).stderr.splitlines()[-1] == f"Error: {there}: it is no text"
 
 
 def test_progress_is_shown_at_a_terminal(

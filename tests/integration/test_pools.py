@@ -18,6 +18,7 @@ from hardening.agents.coordination import (
 )
 from hardening.agents.coordination.keeper import keeper_of
 from hardening.core.deployment import client_of, settings_of
+from hardening.core.membership import boot_clock_s
 from tests.eventually import eventually
 from tests.forked import forked
 from tests.integration.coordinating import Outage, names, parties
@@ -139,6 +140,15 @@ def test_a_permit_outlives_an_outage_or_knows_that_it_is_over(
     outage.go()
     with pytest.raises(RedisConnectionError):
         lot.acquire(0.1)
+
+
+def test_a_renewal_that_comes_late_does_not_bring_back_what_was_given_back(app: Celery) -> None:
+    """It was under way when the permit was released."""
+    with semaphore("s", 1, ttl=60, app=app).acquire() as permit:
+        pass
+    for is_renewed in (True, False):
+        keeper_of(app)._settle(permit, boot_clock_s(), is_renewed=is_renewed)
+        assert not permit.is_held()
 
 
 def test_a_child_has_no_part_in_what_its_parent_holds(app: Celery) -> None:

@@ -261,9 +261,9 @@ def test_what_the_dead_held_is_free(desk: Desk) -> None:
     desk.silence(desk.keys.waiting("l"), "b")
     told = desk.grant("c")
     assert told.fence > first.fence
+    assert desk.client.hkeys(desk.keys.grants("l")) == [b"c"]
     assert desk.renew("a", "c") == [0, 1]
     assert desk.give_back("a") == 0
-    assert desk.client.hkeys(desk.keys.grants("l")) == [b"c"]
     assert desk.grant("b").ahead == 0
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from kombu import Exchange, Queue
 
-from hardening import supervised_send
+from hardening import asupervised_send, supervised_send
 from hardening.core.errors import ConfigError, PublishFailed
 from hardening.delivery.fallback import fallback_of
+from tests.integration.coroutines import run
 from tests.integration.spooling import AWAY, app_for
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def test_where_an_exchange_leads_is_found_without_redis_as_with_it(
     where: dict[str, Any] = {"exchange": f"{prefix}.{exchange}", "routing_key": key}
     with pytest.raises(ConfigError, match=r"leads to [02] queues") if not queue else nullcontext():
         assert supervised_send("add", app=app, **where).details()["queue"] == f"{prefix}.{queue}"
+    with pytest.raises(ConfigError, match=r"leads to [02] queues") if not queue else nullcontext():
+        assert run(asupervised_send("add", app=app, **where)).details()["queue"] == f"{prefix}.{queue}"
     own_server.kill()
     if not queue:
         words = f"where the exchange '{prefix}.{exchange}' leads only Redis knows: this app declares"

@@ -226,6 +226,24 @@ def test_two_emitters_at_once_lose_and_double_nothing(app: Celery, charge: Any, 
     assert emit("other.49", app=others[1]).routed == 1
 
 
+def test_one_subscription_that_cannot_end_is_enough(app: Celery, charge: Any) -> None:
+    """Whatever becomes of the others."""
+    subscribe("order.*", charge, ttl=60)
+    subscribe("#", charge, durable=True)
+    client_of(app).zadd(settings_of(app).keys.signal_expiring, {one.id: 1 for one in subscriptions(app) if one.ttl_s})
+    assert emit("order.created", app=app).routed == 1
+
+
+def test_changes_that_follow_on_another_version_are_left_alone(app: Celery, charge: Any) -> None:
+    """Another thread was quicker: what it took in is newer."""
+    subscribe("order.*", charge, durable=True)
+    emit("order.created", app=app)
+    known = routes.routes_of(app)
+    version, records = known.version, dict(known._records)
+    known.hear([b"1-1", b"1-2", *(part for name in records for part in (name.encode(), b""))])
+    assert (known.version, known._records) == (version, records)
+
+
 def test_names_are_not_remembered_for_ever(app: Celery, charge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """There may be as many as there are orders."""
     monkeypatch.setattr(routes, "_MOST_NAMES", 2)

@@ -63,6 +63,8 @@ def test_what_one_that_is_gone_has_not_begun_another_does(how: Presence) -> None
     assert told == [
         done, ("a", PieceStatus.DONE, ["b"]), done, ("a", PieceStatus.DONE, ["b"]), done, ("b", PieceStatus.DONE, []),
     ]  # fmt: skip
+    taken_back = [message for message in cast.sent if message.agent == "b" and message.item in "wy"]
+    assert {message.reason for message in taken_back} == {"cancelled"}
     assert [message.key.rpartition(":")[2] for message in cast.sent] == list("00000011")
 
 

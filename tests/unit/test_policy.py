@@ -43,6 +43,14 @@ def test_a_reason_is_not_named_by_a_task() -> None:
     assert longest_s({"task:shop.charge": {"attempts": 9}, "queue:q": {}}, reason="crashed") is None
 
 
+def test_what_an_agent_was_told_is_retried_only_where_that_is_asked_for_by_name() -> None:
+    """It would come out of order, and who asked was told."""
+    told: dict[str, Any] = {"task": "hardening.agent", "list": "agent.bank"}
+    assert longest_s({"default": {"attempts": 9}, "reason:failed": {}, "task:*": {}}, **told) is None
+    assert longest_s({"queue:agent.bank": {}}, **told) == 30
+    assert longest_s({"task:hardening.agent": {}}, **told) == 30
+
+
 def test_a_reason_that_this_version_does_not_know_is_retried() -> None:
     """A newer one may have buried it."""
     assert longest_s(reason="brand_new") == 30

@@ -1,4 +1,4 @@
--- uses: clock message receipt places accept groups burial subscriptions bound excess
+-- uses: clock message receipt places accept groups burial mailbox subscriptions bound excess
 -- Publishes the copies of one signal, unless its emitter has looked at other subscriptions than there are: then nothing
 -- is done. A recipient whose every subscription is over gets nothing, and what is over for good is ended; no slow
 -- recipient is waited for. Safe to repeat: an emitter numbers its signals, and the answer to the last is kept. Refused
@@ -31,8 +31,11 @@ for place = 5, #KEYS do
   local kind = not why and redis.call('TYPE', to.list).ok
   if kind and kind ~= 'list' and kind ~= 'none' then why = 'not_a_queue' end
   if not why then
-    local is_new, lost, filled = post(to, raw, {})
-    if filled then out[#out + 1], out[#out + 2] = place - 5, 'filled:' .. filled end
+    local is_new, lost, room = post(to, raw, {})
+    local waits, fills = unpack(room and {fill_of(room)} or {})
+    if fills == 1 then
+      out[#out + 1], out[#out + 2] = place - 5, string.format('filled:%.0f/%.0f', waits, room.bound)
+    end
     if lost then why = lost == 'oldest' and 'mailbox_full_oldest' or 'mailbox_full' end
     routed = routed + (lost == 'newest' and 0 or is_new)
   end

@@ -25,18 +25,17 @@ local function bury_excess(room, most)
   return buried
 end
 
--- Puts a message into a queue that may be a mailbox, for a sender who waits for no room and hears of none: whatever
--- its `when_full`, something is buried. Returns 1, or 0 where it was there before; 'oldest' or 'newest', if that was
--- buried for it; and '<waiting>/<bound>' where the mailbox fills.
+-- Puts a message into a queue that may be a mailbox, for a sender who waits for no room: whatever its `when_full`,
+-- something is buried. Returns 1, or 0 where it was there before; 'oldest' or 'newest', if that was buried for it; and
+-- the room of a mailbox, of which the caller may say how it fills.
 local function post(to, raw, fields)
   local mailbox = mailbox_of(to.prefix, to.list)
   if not mailbox or redis.call('EXISTS', mailbox) == 0 then return accept(to, raw, fields, nil, 0) end
-  local room = room_in(to, mailbox)
-  local accepted, lost = accept(to, raw, fields, nil, 0), nil
+  local room, lost = room_in(to, mailbox), nil
+  local accepted = accept(to, raw, fields, nil, 0)
   if accepted == 1 and room.excess > 0 then
     lost = room.when_full == 'drop_oldest' and 'oldest' or 'newest'
     bury_excess(room, 1)
   end
-  local waiting, news = fill_of(room)
-  return accepted, lost, news == 1 and string.format('%.0f/%.0f', waiting, room.bound)
+  return accepted, lost, room
 end

@@ -99,12 +99,12 @@ class SlotSent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotDropped(Event):
-    """Slots were not sent, as their entry says."""
+    """Slots were not sent, as their entry says; or one was, to a mailbox that has no room for it."""
 
     name = "hardening.slot.dropped"
     entry: str  #: whose
     slot_ms: int  #: the last of them
-    why: str  #: ``missed`` or ``overlapped``
+    why: str  #: ``missed``, ``overlapped`` or ``mailbox_full``
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,8 @@ _PAUSE_S = 0.02
 #: Entries that are kept read.
 _MOST_KEPT = 20_000
 _LONGEST_RETRY_MS = 60_000
+#: Why nobody gets a slot that is settled.
+_WHY = {Sent.OVERLAPPED: "overlapped", Sent.NO_ROOM: "mailbox_full"}
 _ERROR_LENGTH, _TRACEBACK_LENGTH = 500, 10_000
 
 
@@ -186,7 +188,7 @@ class Leader:
         for slot_ms, next_ms in found.steps:
             one = slot.at(slot_ms, next_ms)
             outcome = self._send(one, definition, due, now_ms)
-            if outcome not in (Sent.SENT, Sent.OVERLAPPED):
+            if outcome not in _WHY and outcome is not Sent.SENT:
                 break
             sent += outcome is Sent.SENT
             slot = slot.owing(next_ms)
@@ -218,8 +220,8 @@ class Leader:
         self._is_heard(int(outcome))
         if outcome is Sent.SENT:
             telemetry.emit(events.SlotSent(entry=slot.name, slot_ms=slot.slot_ms, late_ms=now_ms - slot.slot_ms))
-        elif outcome is Sent.OVERLAPPED:
-            telemetry.emit(events.SlotDropped(entry=slot.name, slot_ms=slot.slot_ms, why="overlapped"))
+        elif outcome in _WHY:
+            telemetry.emit(events.SlotDropped(entry=slot.name, slot_ms=slot.slot_ms, why=_WHY[outcome]))
         elif outcome is Sent.OWNER_ENDED:
             telemetry.emit(events.EntryEnded(entry=slot.name))
         return outcome

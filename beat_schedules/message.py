@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from celery.beat import BeatLazyFunc
 
 from beat_schedules.errors import ScheduleError
+from hardening.agents.names import mailbox_entity
 from hardening.core import raw as raw_message
+from hardening.core.agent_keys import MAILBOX_HEAD
 from hardening.delivery.draft import Draft
 from hardening.delivery.outgoing import fields_of
 
@@ -53,6 +55,9 @@ def message_of(
     headers = {**(definition.options.get("headers") or {}), "celery_beat_task": True}
     headers[SLOT_HEADER] = {"entry": name, "due_ms": slot_ms}
     options: dict[str, Any] = {**definition.options, "headers": headers, "task_id": identity, "producer": draft}
+    queue = options.get("queue")
+    if isinstance(queue, str) and queue.startswith(MAILBOX_HEAD):
+        options["queue"] = mailbox_entity(queue)
     task = app.tasks.get(definition.task)
     if task is not None and not app.conf.task_always_eager:
         task.apply_async(args, kwargs, **options)

@@ -9,7 +9,7 @@ from kombu import Exchange, Queue
 
 from hardening.core.agent_keys import mailbox_queue
 
-__all__ = ["addressed", "checked_name"]
+__all__ = ["addressed", "checked_name", "mailbox_entity"]
 
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.@-]{0,126}[A-Za-z0-9_])?")
 
@@ -33,10 +33,14 @@ def addressed(agent: str, handler: str) -> dict[str, Any]:
     Raises:
         ValueError: it is no name for an agent.
     """
-    queue = mailbox_queue(checked_name(agent))
     return {
-        "queue": Queue(queue, Exchange("", type="direct"), queue),
+        "queue": mailbox_entity(mailbox_queue(checked_name(agent))),
         "shadow": f"{agent}.{handler}",
         "priority": 0,
         "ignore_result": True,
     }
+
+
+def mailbox_entity(queue: str) -> Queue:
+    """The queue of a mailbox, as Celery takes it, whether the app declares it or not."""
+    return Queue(queue, Exchange("", type="direct"), queue)

@@ -60,7 +60,7 @@ is why this library needs one Redis and not a Redis Cluster, as Celery itself do
     {p}:beat:ticks                  zset     beat -> when it last ticked, ms
     {p}:beat:names                  set      names of schedule entries
     {p}:beat:due                    zset     schedule entry -> when a beat must look at it, ms
-    {p}:beat:entry:{entry}          hash     a schedule entry: its definition, its next slot, its last receipt
+    {p}:beat:entry:{entry}          hash     a schedule entry: its definition, its next slot, its last receipts
     {p}:beat:history:{entry}        list     its last slots
     {p}:beat:declared               string   digest of all that code and files declare
     {p}:beat:owner:{owner}          string   lives as long as the owner of periodic messages does

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 from celery.utils.nodenames import WORKER_DIRECT_QUEUE_FORMAT
 
+from hardening.core.agent_keys import mailbox_queue
 from hardening.core.keys import PRIORITY_SEPARATOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = ["AnyRecipient", "Recipient", "agent", "queue", "recipients_of", "worker"]
-
-#: Where the messages of an agent wait.
-_AGENT_QUEUE = "agent.{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ def agent(name: str) -> Recipient:
     Raises:
         ValueError: it is no name for an agent.
     """
-    return Recipient("agent", name, _AGENT_QUEUE.format(name=_named(name, "agent")))
+    return Recipient("agent", name, mailbox_queue(_named(name, "agent")))
 
 
 def recipients_of(given: Iterable[AnyRecipient]) -> list[Recipient]:

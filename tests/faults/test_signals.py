@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from beat_schedules import Schedules, register_periodic
+from beat_schedules.errors import ScheduleNotFound
+from beat_schedules.leader import Leader
+from hardening import agent as hosted_agent
 from hardening import emit, subscribe, subscriptions
 from hardening.agents.router import SubscriberGone
-from hardening.core.deployment import client_of
+from hardening.core.deployment import client_of, settings_of
 from hardening.delivery import agent, worker
 from tests.closing import close
 from tests.eventually import eventually
@@ -80,4 +85,38 @@ def test_what_is_emitted_while_redis_is_away_gets_through(own_rig: tuple[Rig, Em
     rig.await_done([f"order.{number} None" for number in range(9)])
     assert rig.duplicates() == 0
     assert rig.settled(20).counters["acked"] == 9 + len(away)
+    close(app)
+
+
+def test_an_agent_that_is_hosted_is_told_and_ticks_until_it_is_stopped(rig: Rig) -> None:
+    """By a worker with a pool; each signal and each slot is applied to its state once."""
+    app, name = rig.producer(), f"listener.{rig.prefix}"
+    ref, leader = hosted_agent(name, app=app), Leader(app)
+    rig.ready(rig.start("prefork", 1, tasks=_MODULE, queues=[ref.queue]))
+    subscribe("order.*", ref, app=app)
+    entry = register_periodic(ref, "tick", 0.5, ("tick", 7))
+    again = subscribe("order.*", agent(name), app=app)
+    assert [one.id for one in subscriptions(app)] == [again.id]
+    assert emit("order.created", {"order": 17}, app=app).routed == 1
+    client: Any = client_of(app)
+
+    def state() -> Any:
+        leader.run_once()
+        return json.loads(client.hget(settings_of(app).keys.agent(name), "state") or "{}")
+
+    eventually(lambda: state().get("heard") and len(state().get("ticks", ())) >= 2, 20)
+    assert ref.stop()
+    assert emit("order.created", {"order": 18}, app=app).routed == 0
+    assert subscriptions(app) == []
+    eventually(lambda: (leader.run_once(), list(Schedules(app)))[1] == [], 20)
+    eventually(lambda: rig.read().inflight == 0)
+    found, ledger = state(), rig.read()
+    assert found["heard"] == [["order.created", {"order": 17}]]
+    assert set(found["ticks"]) == {7}
+    assert ledger.is_balanced, ledger
+    assert 1 + len(found["ticks"]) == ledger.counters["acked"]
+    assert ledger.counters["published"] == ledger.counters["acked"] + ledger.queued
+    with pytest.raises(ScheduleNotFound):
+        Schedules(app).history(entry.name)
+    leader.resign()
     close(app)

@@ -240,3 +240,22 @@ def test_a_tick_ends_when_its_time_is_up(scheduling: Scheduling, monkeypatch: py
     monkeypatch.setattr("beat_schedules.leader._BUDGET_S", -1.0)
     assert leader.run_once().sent == 1
     assert leader.run_once().sent == 1
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue_one"])
+def test_what_was_sent_out_of_turn_counts_too(scheduling: Scheduling, overlap: str) -> None:
+    """Each of them, until it has ended; it is sent itself whatever runs."""
+    scheduling.declare(coded={"task": "t", "schedule": 3600, "overlap": overlap})
+    leader, found = scheduling.led(), scheduling.schedules
+    asked = [found.run_now("coded") for _ in range(25)]
+    assert len(scheduling.client.hget(scheduling.keys.beat_entry("coded"), "asked").split()) == 20
+    for number, receipt in enumerate(asked):
+        scheduling.owe("coded", 10)
+        assert scheduling.tick(leader).sent == 0, number
+        scheduling.client.hset(scheduling.keys.delivery(receipt.id), "state", ("acked", "dead")[number % 2])
+    scheduling.owe("coded", 10)
+    assert scheduling.tick(leader).sent == 1
+    scheduling.owe("coded", 10)
+    assert scheduling.tick(leader).sent == 0
+    last = found.run_now("coded")
+    assert scheduling.client.hget(scheduling.keys.beat_entry("coded"), "asked").decode() == last.id

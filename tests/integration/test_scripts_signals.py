@@ -227,8 +227,8 @@ def test_what_a_full_mailbox_cannot_take_is_a_dead_letter(signals: Signals, when
     """Nobody waits for room; others get theirs, and the ledger is in balance."""
     stage = signals.stage
     queue = signals.mailbox("a", bound=2, **({"when_full": when_full} if when_full else {}))
-    for number in (1, 2):
-        assert signals.emit(number, signals.to_agent(f"x{number}", "a")) == "1"
+    said = [signals.emit(number, signals.to_agent(f"x{number}", "a")) for number in (1, 2)]
+    assert said == ["1", "1 0 filled:2/2"]
     assert signals.emit(3, signals.to_agent("x3", "a"), signals.copy("y")) == "1 0 mailbox_full"
     assert waiting(stage, queue) == ["x1", "x2"]
     state = stage.state()
@@ -237,7 +237,7 @@ def test_what_a_full_mailbox_cannot_take_is_a_dead_letter(signals: Signals, when
     assert stage.client.hget(f"{stage.prefix}:mailbox:{queue}", "drops") == b"1"
     assert signals.stats() == {"emitted": 3, "routed": 3, "dropped:mailbox_full": 1}
     (letter,) = stage.client.xrange(stage.keys.dlq)
-    assert letter[1][b"error"].decode() == f"the mailbox {queue} has its 2 messages"
+    assert letter[1][b"error"].decode() == "the mailbox is bound to 2 messages"
 
 
 def test_a_full_mailbox_may_lose_its_oldest_instead(signals: Signals) -> None:
@@ -252,6 +252,23 @@ def test_a_full_mailbox_may_lose_its_oldest_instead(signals: Signals) -> None:
     assert stage.state().buried == [("s", "mailbox_full"), ("x1", "mailbox_full")]
     assert stage.ledger().counters == {"published": 3, "adopted": 1, "dead": 2, "mailbox_drops": 2}
     assert signals.stats() == {"emitted": 3, "routed": 3, "dropped:mailbox_full_oldest": 2}
+
+
+def test_that_a_mailbox_fills_is_told_once(signals: Signals) -> None:
+    """As where it is told something; and again only after it was three quarters empty."""
+    stage = signals.stage
+    queue = signals.mailbox("a", bound=4)
+    key = f"{stage.prefix}:mailbox:{queue}"
+    said = [signals.emit(number, signals.to_agent(f"x{number}", "a")) for number in range(1, 5)]
+    assert said == ["1", "1", "1 0 filled:3/4", "1"]
+    assert stage.client.hget(key, "warned") == b"1"
+    stage.client.ltrim(queue, 0, 0)
+    signals.emit(5, signals.to_agent("x5", "a"))
+    assert stage.client.hget(key, "warned") == b"1"
+    stage.client.delete(queue)
+    signals.emit(6, signals.to_agent("x6", "a"))
+    assert stage.client.hget(key, "warned") is None
+    assert signals.stats() == {"emitted": 6, "routed": 6}
 
 
 def test_a_queue_without_a_bound_takes_all(signals: Signals) -> None:

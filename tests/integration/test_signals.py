@@ -18,6 +18,7 @@ from hardening.core import telemetry
 from hardening.core.deployment import client_of, settings_of
 from hardening.core.scripts import calls
 from hardening.delivery import agent, worker
+from hardening.delivery.mailbox_events import MailboxFilled
 from tests.integration.spooling import app_for
 from tests.integration.telling import arun, balance, charge_of, host, raws, waiting
 
@@ -154,7 +155,10 @@ def test_a_full_mailbox_holds_up_nobody(app: Celery, charge: Any, prefix: str) -
         host(app, f"{prefix}.{name}", bound=1, when_full=when_full)
         subscribe("#", agent(f"{prefix}.{name}"), app=app)
     subscribe("#", charge, durable=True)
-    assert emit("a", 1, app=app).routed == 3
+    with telemetry.capture("hardening.mailbox") as filled:
+        assert emit("a", 1, app=app).routed == 3
+    wanted = {(f"{prefix}.slow", 1, 1), (f"{prefix}.sleepy", 1, 1)}
+    assert {(one.agent, one.waiting, one.bound) for one in filled if isinstance(one, MailboxFilled)} == wanted
     with telemetry.capture("hardening.signal") as events:
         told = emit("a", 2, app=app)
     drops = {drop.subscriber.agent.rpartition(".")[2]: drop.reason for drop in told.dropped}

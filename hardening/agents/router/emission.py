@@ -15,6 +15,7 @@ from hardening.core.deployment import scope_of, settings_of
 from hardening.core.membership import boot_clock_s
 from hardening.core.scripts import signalling
 from hardening.core.scripts.signalling import Copy, Number
+from hardening.delivery.mailbox_events import MailboxFilled
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -30,6 +31,8 @@ __all__ = ["Drop", "Emission", "Emitting"]
 _MOST, _MOST_BYTES = 1000, 2**24
 #: Reasons of the script that tell of the end of a subscription, and are no drop.
 _ENDS = frozenset({"expired", "worker_gone", "agent_gone"})
+#: What the script tells of a mailbox that fills begins so.
+_FILLED = "filled:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +168,9 @@ class Emitting:
                 continue
             if reason in _ENDS:
                 telemetry.emit(SignalUnsubscribed(subscriber=str(to), reason=reason))
+            elif reason.startswith(_FILLED):
+                waiting, _, bound = reason.removeprefix(_FILLED).partition("/")
+                telemetry.emit(MailboxFilled(agent=to.agent, waiting=int(waiting), bound=int(bound)))
             else:
                 self._drops.append(Drop(to, reason))
         self._is_done = not asked or not self._has_more()

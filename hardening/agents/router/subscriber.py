@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Signature, Task
 from pydantic import BaseModel, ConfigDict, Field
 
+from hardening.core.agent_message import AGENT_TASK
 from hardening.delivery.outgoing import name_of, owner_of
 from hardening.delivery.recipients import Recipient
 
@@ -16,10 +17,8 @@ if TYPE_CHECKING:
 
     from hardening.delivery.outgoing import AnyTask
 
-__all__ = ["AGENT_TASK", "AnySubscriber", "Subscriber", "subscriber_of"]
+__all__ = ["AnySubscriber", "Subscriber", "subscriber_of"]
 
-#: The one task of all agents; its first argument is the handler.
-AGENT_TASK = "hardening.agent"
 _HANDLER = "on_signal"
 #: Options of a signature that a subscription keeps.
 _KEPT = frozenset({"queue", "priority"})

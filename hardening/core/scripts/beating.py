@@ -33,6 +33,7 @@ class Sent(IntEnum):
     OVERLAPPED = 2
     WAITS = 3
     OWNER_ENDED = 4
+    NO_ROOM = 5
 
 
 class Changed(IntEnum):

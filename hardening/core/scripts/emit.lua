@@ -1,4 +1,4 @@
--- uses: clock message receipt places accept groups burial subscriptions room
+-- uses: clock message receipt places accept groups burial mailbox subscriptions bound excess
 -- Publishes the copies of one signal, unless its emitter has looked at other subscriptions than there are: then nothing
 -- is done. A recipient whose every subscription is over gets nothing, and what is over for good is ended; no slow
 -- recipient is waited for. Safe to repeat: an emitter numbers its signals, and the answer to the last is kept. Refused
@@ -8,7 +8,7 @@
 --   raw, how many subscriptions it has that may end, and of each id and tie; first is 1 for a signal, 0 for more of it;
 --   bucket and us are how long an earlier signal took, or '' and 0
 -- returns: 0 where there are other subscriptions; otherwise how many were published, then place and reason of each
---   recipient that something was dropped for, with blanks between
+--   recipient that something was dropped for, or whose mailbox fills ('filled:<waiting>/<bound>'), with blanks between
 local prefix, number, stats, now = ARGV[1], tonumber(ARGV[5]), KEYS[4], now_ms()
 local last, said = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) (.*)$')
 if last and tonumber(last) >= number then return said end
@@ -30,9 +30,15 @@ for place = 5, #KEYS do
   at = at + 3 + 2 * may_end
   local kind = not why and redis.call('TYPE', to.list).ok
   if kind and kind ~= 'list' and kind ~= 'none' then why = 'not_a_queue' end
-  local dropped = not why and drop_for_room(to, raw)
-  if dropped then why = dropped == 'oldest' and 'mailbox_full_oldest' or 'mailbox_full' end
-  if not why or dropped == 'oldest' then routed = routed + accept(to, raw, {}) end
+  if not why then
+    local is_new, lost, room = post(to, raw, {})
+    local waits, fills = unpack(room and {fill_of(room)} or {})
+    if fills == 1 then
+      out[#out + 1], out[#out + 2] = place - 5, string.format('filled:%.0f/%.0f', waits, room.bound)
+    end
+    if lost then why = lost == 'oldest' and 'mailbox_full_oldest' or 'mailbox_full' end
+    routed = routed + (lost == 'newest' and 0 or is_new)
+  end
   if why then
     out[#out + 1], out[#out + 2] = place - 5, why
     redis.call('HINCRBY', stats, 'dropped:' .. why, 1)

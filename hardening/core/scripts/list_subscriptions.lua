@@ -1,4 +1,4 @@
--- uses: clock subscriptions
+-- uses: clock message mailbox subscriptions
 -- Reads all subscriptions, and how they stand.
 -- KEYS: signal_subscriptions, signal_expiring
 -- ARGV: prefix, grace_ms

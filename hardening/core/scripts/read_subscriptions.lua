@@ -1,4 +1,4 @@
--- uses: subscriptions
+-- uses: message mailbox subscriptions
 -- Tells one that knows a version of the subscriptions what has changed since; where that is not known any more, all of
 -- them.
 -- KEYS: signal_subscriptions, signal_changes

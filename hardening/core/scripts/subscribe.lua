@@ -1,4 +1,4 @@
--- uses: clock subscriptions
+-- uses: clock message mailbox subscriptions
 -- Makes a subscription, or renews it. Tied to a worker it is that one process's, beside those of others. What it is
 -- tied to must be there. Looks at some others on its way, so that those that are over, and whom no signal meets, do not
 -- pile up. A new one is refused whole on a full Redis; one that is there is renewed.

@@ -1,4 +1,4 @@
--- uses: subscriptions
+-- uses: message mailbox subscriptions
 -- Ends subscriptions. Works on a full Redis: the first write only frees memory.
 -- KEYS: signal_subscriptions
 -- ARGV: prefix, then their ids

@@ -12,3 +12,10 @@ local function hold_mailbox(prefix, list, until_ms)
   redis.call('HSET', mailbox_of(prefix, list), 'resume_ms', string.format('%.0f', until_ms))
   return true
 end
+
+-- Whether the agent whose mailbox a queue is has come to its end: it was stopped, or is not known.
+local function agent_gone(prefix, queue)
+  local key = mailbox_of(prefix, queue)
+  local is = key and redis.call('HMGET', key, 'bound', 'halt') or {}
+  return not is[1] or is[2] == 'stopped'
+end

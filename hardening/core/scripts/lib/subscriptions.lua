@@ -27,11 +27,8 @@ local function over(prefix, id, tie, now, grace)
     local lease = redis.call('ZSCORE', prefix .. ':leases', name)
     if not lease then return 'worker_gone' end
     if tonumber(lease) + grace <= now then return 'worker_silent' end
-  elseif kind == 'agent' then
-    local mailbox = prefix .. ':mailbox:' .. name
-    if redis.call('EXISTS', mailbox) == 0 or redis.call('HGET', mailbox, 'halt') == 'stopped' then
-      return 'agent_gone'
-    end
+  elseif kind == 'agent' and agent_gone(prefix, name) then
+    return 'agent_gone'
   end
   return nil
 end

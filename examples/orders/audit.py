@@ -28,6 +28,7 @@ class Audit:
         placed: those whose customers were told so, by number.
         try_later: how many customers were told that.
         sold_out: likewise.
+        payments: by order: how many messages there were to have it paid; a customer may click twice.
         charges: by order: how often the gateway has charged it.
         declined: the orders that the gateway declined.
         calls: how often the gateway was called.
@@ -53,6 +54,7 @@ class Audit:
     placed: Mapping[int, Order]
     try_later: int
     sold_out: int
+    payments: Mapping[int, int]
     charges: Mapping[int, int]
     declined: AbstractSet[int]
     calls: int
@@ -95,6 +97,7 @@ class Audit:
         yield from _about("placed, and neither paid nor declined", self.placed.keys() - self.paid - self.declined)
         yield from _about("paid, and never placed", self.paid - self.placed.keys())
         yield from _about("paid and declined", self.paid & self.declined)
+        yield from _about("with more than one payment", {order for order, n in self.payments.items() if n > 1})
         yield from _about("paid more than once", {order for order, times in self.charges.items() if times > 1})
         wrong = {order for order in {*self.placed, *self.told} if self.told.get(order, 0) != (order in self.placed)}
         yield from _about("whose shop was not told once how the payment ended", wrong)

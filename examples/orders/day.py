@@ -160,6 +160,7 @@ class Day:
             placed={order.id: order for order in self._orders if self._shop.outcomes[order.id] is Outcome.PLACED},
             try_later=said[Outcome.TRY_LATER],
             sold_out=said[Outcome.SOLD_OUT],
+            payments={order: len(receipts) for order, receipts in self._shop.receipts.items()},
             charges={order: len(keys) for order, keys in self._gateway.charges.items()},
             declined=self._gateway.declined,
             calls=self._gateway.calls.total(),

@@ -14,16 +14,17 @@ from hardening import (
     CallTimeout,
     agent,
     call_with_timeout,
+    deadline,
     error_context,
     monitor,
     subscribe,
     supervised_send,
 )
-from hardening.agents import AskTimeout
+from hardening.agents import AgentHalted, AskTimeout
 
 if TYPE_CHECKING:
     from examples.orders.order import Order
-    from hardening import Down, Receipt
+    from hardening import Down
 
 __all__ = ["Outcome", "Shop", "price"]
 
@@ -49,14 +50,14 @@ class Shop:
 
     Attributes:
         outcomes: what each customer was told, by order.
-        receipts: of the payments, by order.
+        receipts: the ids of those of its payment, by order: one.
         estimated: how many prices did not come in time.
         told: how often the end of each payment was told, by order.
     """
 
     def __init__(self) -> None:
         self.outcomes: dict[int, Outcome] = {}
-        self.receipts: dict[int, Receipt] = {}
+        self.receipts: dict[int, set[str]] = {}
         self.told: Counter[int] = Counter()
         self.estimated = 0
 
@@ -71,16 +72,19 @@ class Shop:
 
         Args:
             order: what is wanted.
-            patience_s: how long the customer waits for the inventory, in seconds.
+            patience_s: how long the customer waits for an answer, in seconds.
 
         Returns:
             What to tell the customer.
         """
         with error_context("checkout", order=order.id, customer=order.customer):  # goes along, also into dead letters
-            cents = self._price(order)
-            outcome = self._reserve(order, patience_s)
+            with deadline(patience_s):  # whatever is asked inside takes no longer, and is not begun later
+                cents = self._price(order)
+                outcome = self._reserve(order)
             if outcome is Outcome.PLACED:
                 self._charge(order, cents)
+            elif outcome is Outcome.TRY_LATER:  # it may be reserved; a mailbox is in order, so this comes afterwards
+                _INVENTORY.tell("release", order.id)
         self.outcomes[order.id] = outcome
         return outcome
 
@@ -93,14 +97,13 @@ class Shop:
             cents = PRICES[order.article] * order.n
         return cents
 
-    def _reserve(self, order: Order, patience_s: float) -> Outcome:
+    def _reserve(self, order: Order) -> Outcome:
         """Asks the agent; sold out is an answer."""
         if order.id in self.receipts:
             return Outcome.PLACED
         try:
-            is_there = _INVENTORY.ask("reserve", order.id, order.article, order.n, timeout=patience_s)
-        except AskTimeout:  # whether it was done nobody knows; a mailbox keeps the order, so this comes after it
-            _INVENTORY.tell("release", order.id)
+            is_there = _INVENTORY.ask("reserve", order.id, order.article, order.n)
+        except (AskTimeout, AgentHalted):  # nobody runs the agent just now, or an operator has paused it
             return Outcome.TRY_LATER
         return Outcome.PLACED if is_there else Outcome.SOLD_OUT
 
@@ -109,7 +112,7 @@ class Shop:
         receipt = supervised_send(pay, (order.id, cents), idempotency_key=f"payment-{order.id}")
         if order.id not in self.receipts:
             monitor(receipt, str(order.id), on_down=self._on_end, app=app)
-        self.receipts[order.id] = receipt
+        self.receipts.setdefault(order.id, set()).add(receipt.id)
 
     def _on_end(self, down: Down) -> None:
         """Told once of each payment, when it is acked or dead."""

@@ -16,6 +16,7 @@ from dlq import Entry, Reason
 from dlq.body import read_content
 from hardening.core import payload as payloads
 from hardening.core import raw as raw_message
+from hardening.core.context_header import HEADER, bounded_context
 
 MESSAGE = "m" * 36
 RECEIPT = "r" * 36
@@ -46,7 +47,11 @@ def entry_of(raw: bytes, **fields: str) -> Entry:
 
 def test_an_entry_tells_all_that_is_known() -> None:
     """What the stream has and what the message's headers say stand side by side."""
-    raw = raw_of(receipt=RECEIPT, hardening_metadata={"order": 7}, hardening_replayed_from="1-0", hardening_attempts=4)
+    context = bounded_context("c1", "checkout", {"order": 7}, [("cart was full", {})])
+    raw = raw_of(
+        receipt=RECEIPT, hardening_metadata={"order": 7}, hardening_replayed_from="1-0", hardening_attempts=4,
+        **{HEADER: context},
+    )  # fmt: skip
     entry = entry_of(
         raw, receipt=RECEIPT, error="ValueError: no", traceback="Traceback", worker="w1", fingerprint="ValueError",
         once="1", imported_from="2-0", group="g1",
@@ -58,6 +63,7 @@ def test_an_entry_tells_all_that_is_known() -> None:
     assert (entry.is_once, entry.imported_from, entry.group) == (True, "2-0", "g1")
     assert (entry.task_id, entry.retries, entry.attempts) == ("t1", 2, 4)
     assert (entry.metadata, entry.replayed_from) == ({"order": 7}, "1-0")
+    assert entry.context == context
     assert entry.died_at == datetime(2023, 11, 14, 22, 13, 20, 123_000, tzinfo=UTC)
 
 
@@ -101,8 +107,8 @@ def test_the_raw_message_is_not_in_the_repr() -> None:
 def test_a_hostile_message_is_an_entry_with_blanks(raw: bytes) -> None:
     """Wrong types, wrong bytes, depth and size leave fields empty, and raise nothing."""
     entry = entry_of(raw)
-    found = (entry.task, entry.task_id, entry.retries, entry.metadata, entry.replayed_from)
-    assert found == ("", "", 0, {}, "")
+    found = (entry.task, entry.task_id, entry.retries, entry.metadata, entry.context, entry.replayed_from)
+    assert found == ("", "", 0, {}, {}, "")
     assert entry.raw == raw
 
 
@@ -180,6 +186,7 @@ def test_no_types_can_break_an_entry(headers: Any, properties: Any, body: Any) -
     raw = json.dumps(payload).encode()
     entry = entry_of(raw)
     assert isinstance(entry.replay_raw(), bytes)
+    assert isinstance(entry.context, dict)
     assert isinstance(read_content(raw).headers, dict)
 
 

@@ -31,6 +31,7 @@ GOOD = Audit(
     placed={1: Order(1, "ann", "tea", 2), 2: Order(2, "bob", "cocoa", 1), 4: Order(4, "cat", "tea", 1)},
     try_later=0,
     sold_out=1,
+    payments={1: 1, 2: 1, 4: 1},
     charges={1: 1, 4: 1},
     declined={2},
     calls=5,
@@ -64,6 +65,7 @@ def test_books_that_agree_have_no_fault() -> None:
     [
         ({"declined": set()}, ["1 orders placed, and neither paid nor declined: 2"]),
         ({"declined": {1, 2}}, ["1 orders paid and declined: 1"]),
+        ({"payments": {1: 1, 2: 2, 4: 1}}, ["1 orders with more than one payment: 2"]),
         ({"charges": {1: 2, 4: 1}}, ["1 orders paid more than once: 1"]),
         ({"told": {1: 1, 4: 1}}, ["1 orders whose shop was not told once how the payment ended: 2"]),
         ({"told": {1: 2, 2: 1, 4: 1}}, ["1 orders whose shop was not told once how the payment ended: 1"]),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         AskFailed,
         AskTimeout,
         HandlerUnknown,
+        Refused,
         StateRefused,
     )
     from hardening.agents.handlers import handles
@@ -42,6 +43,7 @@ __all__ = [
     "HandlerUnknown",
     "Mailbox",
     "MailboxFull",
+    "Refused",
     "StateRefused",
     "Supervisor",
     "agent",
@@ -63,6 +65,7 @@ _HOMES = {
     "HandlerUnknown": "hardening.agents.errors",
     "Mailbox": "hardening.agents.mailbox",
     "MailboxFull": "hardening.core.errors",
+    "Refused": "hardening.agents.errors",
     "StateRefused": "hardening.agents.errors",
     "Supervisor": "hardening.agents.supervisor",
     "agent": "hardening.agents.ref",

@@ -14,6 +14,7 @@ from hardening.agents.outbox import Outbox
 from hardening.agents.ref import AgentRef, agent
 from hardening.agents.state import AgentState
 from hardening.agents.supervisor import Supervisor
+from hardening.core.raw import new_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,6 +117,22 @@ class Agent:
             kombu.exceptions.EncodeError: the arguments are not JSON.
         """
         self.outbox.tell(name, handler, args, kwargs)
+
+    def tell_supervised(self, name: str, handler: str, /, *args: Any, **kwargs: Any) -> str:
+        """As :meth:`tell`, with a receipt, by which the message can be followed and cancelled once it has gone out.
+
+        Its id is another one whenever the message is run again: not for the state of an agent with ``snapshot_every``.
+
+        Returns:
+            The id of the receipt, for :meth:`hardening.Receipt.load`.
+
+        Raises:
+            ValueError: it is no name for an agent.
+            kombu.exceptions.EncodeError: the arguments are not JSON.
+        """
+        receipt = new_id()
+        self.outbox.tell(name, handler, args, kwargs, receipt=receipt)
+        return receipt
 
     def defer(self) -> str:
         """Leaves the answer to a later message: what the handler returns answers nobody.

@@ -9,11 +9,13 @@
     ├── AgentUnknown           no such agent is hosted here
     ├── HandlerUnknown         it has no such handler, or not for such arguments
     ├── StateRefused           its state cannot be read, or written
-    └── TurnLost               what it was doing here is somebody else's by now
+    ├── TurnLost               what it was doing here is somebody else's by now
+    └── Refused                raised by a handler that will not: an answer, and no failure of the agent
 """
 
 from __future__ import annotations
 
+from hardening.agents.here import running
 from hardening.core.root_error import HardeningError
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "AskFailed",
     "AskTimeout",
     "HandlerUnknown",
+    "Refused",
     "StateRefused",
     "TurnLost",
 ]
@@ -115,3 +118,18 @@ class TurnLost(AgentError):
 
     def __init__(self, agent: str) -> None:
         super().__init__(agent, "lost its message while it ran it, as its worker lost its lease; it runs elsewhere")
+
+
+class Refused(AgentError):
+    """A handler will not do what it is asked, which is no failure of the agent: no restart is counted.
+
+    Handlers raise it, and whoever asked gets :class:`AskFailed` with the text. Nothing that the handler did to the
+    state, or said, is committed. What was told, and not asked, is buried, or nobody would hear of it.
+
+    Attributes:
+        why: one line that says what to do.
+    """
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(running.get() or "?", f"refuses: {why}")

@@ -25,31 +25,45 @@ if TYPE_CHECKING:
 __all__ = ["letter_to", "notice_to"]
 
 
-class _Plain(Draft):
-    """A message without a receipt, and without a deadline: what goes out with a commit is part of the state."""
+class _Timeless(Draft):
+    """A message without a deadline: what goes out with a commit is part of the state. Without fields, no receipt."""
 
     def _finished(self, queue: str) -> Publication:
         headers = self.payload["headers"]
-        headers.pop(payloads.RECEIPT_HEADER, None)
         headers.pop(payloads.DEADLINE_HEADER, None)
+        if not self.fields:
+            headers.pop(payloads.RECEIPT_HEADER, None)
         finished = super()._finished(queue)
-        raw = payloads.dump(self.payload, self.payload["properties"]["delivery_tag"])
+        receipt = self.receipt if self.fields else None
+        raw = payloads.dump(self.payload, self.payload["properties"]["delivery_tag"], receipt)
         return finished.with_message(raw, self.fields)
 
 
 def letter_to(
-    app: Celery, agent: str, handler: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, delay_s: float = 0.0
-) -> Letter:
+    app: Celery, agent: str, handler: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, delay_s: float = 0.0,
+    receipt: str = "",
+) -> Letter:  # fmt: skip
     """A message to an agent.
+
+    Args:
+        app: who sends.
+        agent: its name.
+        handler: what it is told.
+        args: for the handler.
+        kwargs: likewise.
+        delay_s: after how long it is due, in seconds.
+        receipt: the id of its receipt; empty: it has none.
 
     Raises:
         ValueError: it is no name for an agent.
         kombu.exceptions.EncodeError: the arguments are not JSON.
     """
-    draft = _Plain(app, raw_message.new_id(), {})
-    options = addressed(agent, handler)
+    message = receipt or raw_message.new_id()
+    draft = _Timeless(app, message, {**fields_of(AGENT_TASK, app), "task_id": message} if receipt else {})
+    options = {**addressed(agent, handler), "task_id": message}
     app.send_task(AGENT_TASK, (handler, *args), dict(kwargs), producer=draft, add_to_parent=False, **options)
-    return _letter(draft, app, round(delay_s * 1000))
+    letter = _letter(draft, app, round(delay_s * 1000))
+    return letter._replace(fields={**draft.fields, "queue": letter.queue}) if receipt else letter
 
 
 def notice_to(

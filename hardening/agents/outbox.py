@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
+    from hardening.agents.errors import Refused
     from hardening.core.scripts.agenting import Letter
 
-__all__ = ["Outbox", "answer_of", "failure_of"]
+__all__ = ["Outbox", "answer_of", "failure_of", "refusal_of"]
 
 _LONGEST = 1000
 
@@ -32,6 +33,11 @@ def answer_of(value: Any) -> str:
 def failure_of(error: BaseException) -> str:
     """The answer that tells what was raised."""
     return str(dumps({"type": type(error).__name__, "error": str(error)[:_LONGEST]}))
+
+
+def refusal_of(refusal: Refused) -> str:
+    """The answer that tells why a handler will not."""
+    return str(dumps({"type": type(refusal).__name__, "error": refusal.why[:_LONGEST]}))
 
 
 class Outbox:
@@ -52,11 +58,14 @@ class Outbox:
         self.is_deferred = False
 
     def tell(
-        self, agent: str, handler: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, delay_s: float = 0.0
-    ) -> None:
-        """Has a message go out."""
+        self, agent: str, handler: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, delay_s: float = 0.0,
+        receipt: str = "",
+    ) -> None:  # fmt: skip
+        """Has a message go out; with a receipt, if that has an id."""
         if not self._is_mute:
-            self._letters.append(letter_to(self._app, agent, handler, args, kwargs, delay_s=delay_s))
+            self._letters.append(
+                letter_to(self._app, agent, handler, args, kwargs, delay_s=delay_s, receipt=receipt)
+            )  # fmt: skip
 
     def answer(self, ask: str, value: Any) -> None:
         """Has an answer go out, if there was somebody who asked."""

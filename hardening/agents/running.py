@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celery.exceptions import Reject, TaskPredicate
 
-from hardening.agents.errors import AgentError, HandlerUnknown, StateRefused, TurnLost
+from hardening.agents.errors import AgentError, HandlerUnknown, Refused, StateRefused, TurnLost
 from hardening.agents.events import AgentHalting, AgentRestarted, AgentTurnLost
 from hardening.agents.handlers import handler_for
 from hardening.agents.here import running
 from hardening.agents.letters import notice_to
-from hardening.agents.outbox import Outbox, failure_of
+from hardening.agents.outbox import Outbox, failure_of, refusal_of
 from hardening.agents.residents import Resident, residents_of
 from hardening.agents.restoring import entry_of, restored
 from hardening.agents.store import Store, StoreAway
@@ -81,7 +81,11 @@ class _Run:
             resident = self._opened()
             if resident is None:
                 return
-            outbox = self._handled(resident)
+            try:
+                outbox = self._handled(resident)
+            except Refused as refusal:
+                self._refused(resident, refusal)
+                return
             self._commit(resident, outbox)
         except StoreAway as error:
             raise Reject(error, requeue=True) from error
@@ -123,12 +127,28 @@ class _Run:
             refused = AgentError(self._cls.name, said)
             self._failed(refused, answers=True)
             raise refused from error
+        except Refused:
+            raise
         except Exception as error:
             self._failed(error, answers=True)
             raise
         finally:
             running.reset(token)
         return agent.outbox
+
+    def _refused(self, resident: Resident, refusal: Refused) -> None:
+        """Answers, and commits nothing else. The instance may have been changed, and is thrown away.
+
+        Raises:
+            Refused: nobody asked.
+        """
+        ask = self._message.ask
+        if not ask:
+            self._failed(refusal, "none")
+            raise refusal
+        schema = resident.agent.state.schema_version
+        if not self._store.commit(resident.mark, Change("none", b"", schema, ((ask, refusal_of(refusal)),))):
+            raise self._lost()
 
     def _handler(self, resident: Resident) -> Handler:
         message = self._message

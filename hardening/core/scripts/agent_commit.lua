@@ -3,7 +3,8 @@
 -- is not the caller's any more, nothing. Safe to repeat. Works on a full Redis, so that mailboxes can be emptied: the
 -- first write only frees memory.
 -- kind: 'state' or 'entry' (of the journal), which the blob is, or 'none'. After the number of answers come the id and
--- text of each, then queue, list, delay in ms and raw of each message that is sent.
+-- text of each, then of each message that is sent: queue, list, delay in ms, raw, how many arguments follow that are
+-- fields and values of its receipt (0: it has none), and those.
 -- KEYS: agent, queues, mailbox, inflight, journal
 -- ARGV: prefix, receipt_ttl_ms, worker, consumer, seq, message, mark, schema, kind, blob, reply_ttl_ms, answers, ...
 -- returns: the mark of the new version; '' refused; '=' this message was applied before
@@ -14,12 +15,14 @@ local mark = (is[2] or '0') .. ' ' .. (is[1] or '')
 if mark ~= ARGV[7] or not still_runs(KEYS[3], KEYS[4], ARGV[4], ARGV[5]) then return '' end
 redis.call('HDEL', KEYS[1], '')
 local last = 12 + 2 * ARGV[12]
-for i = last + 1, #ARGV, 4 do
+local i = last + 1
+while i < #ARGV do
   local to = {prefix = prefix, ttl = ttl, worker = worker, queue = ARGV[i], list = ARGV[i + 1]}
   to.due = ARGV[i + 2] == '0' and 0 or now_ms() + ARGV[i + 2]
-  accept(to, ARGV[i + 3], {})
+  accept(to, ARGV[i + 3], {unpack(ARGV, i + 5, i + 4 + ARGV[i + 4])})
+  i = i + 5 + ARGV[i + 4]
 end
-for i = 13, last, 2 do answer(prefix, ARGV[i], ARGV[11], ARGV[i + 1]) end
+for at = 13, last, 2 do answer(prefix, ARGV[at], ARGV[11], ARGV[at + 1]) end
 if kind == 'state' then
   redis.call('DEL', KEYS[5])
   redis.call('HSET', KEYS[1], 'state', ARGV[10], 'schema', ARGV[8])

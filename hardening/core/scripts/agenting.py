@@ -40,12 +40,14 @@ class Letter(NamedTuple):
         list_key: the list of that queue.
         raw: the raw message.
         delay_ms: after how long it is due.
+        fields: what its receipt says; empty: it has none.
     """
 
     queue: str
     list_key: str
     raw: bytes
     delay_ms: int = 0
+    fields: Mapping[str, str] = {}
 
 
 class Change(NamedTuple):
@@ -170,7 +172,10 @@ def commit(scope: Scope, turn: Turn, mark: str, change: Change, *, reply_ttl_ms:
         keys.journal(turn.agent),
     )  # fmt: skip
     answers = _parts(change.answers)
-    letters = _parts((one.queue, one.list_key, one.delay_ms, one.raw) for one in change.letters)
+    letters = _parts(
+        (one.queue, one.list_key, one.delay_ms, one.raw, 2 * len(one.fields), *_parts(one.fields.items()))
+        for one in change.letters
+    )
     head = (keys.prefix, scope.receipt_ttl_ms, scope.worker, turn.consumer, turn.seq, turn.message, mark)
     about = (change.schema, change.kind, change.blob, reply_ttl_ms, len(change.answers))
     return Call(_COMMIT, fixed, (*head, *about, *answers, *letters))

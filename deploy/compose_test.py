@@ -170,11 +170,13 @@ class _Trial:
             "print(task.ask('status', id_, timeout=20)['state'], agent('monitor', app=app).ask('status')['score'])\n"
         )
         reader = self._stack.running("flower")[0]
-        answer = self._await(
-            "the agents answer, and what they were given is done",
-            lambda: (said := self._stack.execute(reader, "python", "-", given=asking).split())[0] == "done" and said, 60,
-        )  # fmt: skip
-        self._say(f"the monitor's score is {answer[1]}")
+
+        def done() -> str | None:
+            state, score = self._stack.execute(reader, "python", "-", given=asking).split()
+            return score if state == "done" else None
+
+        score = self._await("the agents answer, and what they were given is done", done, 60)
+        self._say(f"the monitor's score is {score}")
 
     def _check_secrets(self) -> None:
         reader = self._stack.running("flower")[0]

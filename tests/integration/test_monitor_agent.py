@@ -36,7 +36,8 @@ class Post:
 
     def __init__(self, app: Celery, prefix: str) -> None:
         self.app, self.name, self.told = app, f"monitor.{prefix}", f"told.{prefix}"
-        self.cls: Any = hosted_as(
+        self.cls: Any = MonitorAgent
+        self.cls = hosted_as(
             app, self.name, like=MonitorAgent, every_s=0.05,
             limits={"queue_depth": Limit(resolve=1, raise_at=3, for_looks=2)},
         )  # fmt: skip

@@ -53,7 +53,8 @@ def test_it_is_hardened_and_hosts_its_tasks(server: EmbeddedRedis, prefix: str) 
     assert (ran.returncode, ran.stderr) == (0, "")
     told: dict[str, Any] = json.loads(ran.stdout)
     assert told == {
-        "is_hardened": True, "tasks": True, "include": ["shop", "workers.agents", "workers.tasks"], "retries": None, "level": 30,
+        "is_hardened": True, "tasks": True, "include": ["shop", "workers.agents", "workers.tasks"], "retries": None,
+        "level": 30,
         "state": "queued", "echo": {"a": 1}, "broker": url, "backend": url, "stats": True,
     }  # fmt: skip
 
@@ -63,8 +64,8 @@ def test_it_hosts_its_agents_as_the_environment_says(server: EmbeddedRedis, pref
     told = (
         "import json, workers.agents\nfrom workers.app import app\nfrom hardening.agents import hosted\n"
         "h = hosted(app)\nm = h['monitor']\n"
-        "print(json.dumps([sorted(h), h['task'].concurrency, h['task'].pause_rule.errors, m.every_s, m.limits['disk'].resolve"
-        ", m.limits['cpu'].resolve]))"
+        "t, limits = h['task'], [m.limits[name].resolve for name in ('disk', 'cpu')]\n"
+        "print(json.dumps([sorted(h), t.concurrency, t.pause_rule.errors, m.every_s, *limits]))"
     )
     limits = '{"disk": {"resolve": 0.5, "raise_at": 0.6}}'
     ran = run("-W", "error", "-c", told, REDIS_URL=server.broker_url, HARDENING_PREFIX=prefix, TASK_CONCURRENCY="3",

@@ -41,7 +41,8 @@ def test_everything_can_be_said(password_file: str) -> None:
     environ = {
         "REDIS_URL": "rediss://shop@redis:6380/2", "RESULTS_URL": "redis://results/1", "RESULT_EXPIRES_S": "60",
         "REDIS_PASSWORD_FILE": password_file, "LOG_LEVEL": "DEBUG",
-        "INCLUDE": " shop.tasks, shop.more,", "TASK_BOUND": "9", "TASK_CONCURRENCY": "3", "TASK_WHEN_FULL": "drop_lowest",
+        "INCLUDE": " shop.tasks, shop.more,",
+        "TASK_BOUND": "9", "TASK_CONCURRENCY": "3", "TASK_WHEN_FULL": "drop_lowest",
         "TASK_PAUSE_ERRORS": "4", "TASK_PAUSE_WITHIN_S": "5", "MONITOR_EVERY_S": "2", "MONITOR_DISK": "/data",
         "MONITOR_LIMITS": '{"disk": {"resolve": 0.5, "raise_at": 0.6}}', "PATH": "/bin", "redis_url": "nonsense",
     }  # fmt: skip

@@ -22,7 +22,7 @@ class Census:
     """How agents are.
 
     Attributes:
-        now_s: the time at Redis, in seconds.
+        now_s: the time at Redis, in seconds; 0: that is not known.
         unable: why each of the agents that take no messages does not: ``paused``, ``parked``, ``stopped``, or ``gone``:
             no living worker takes from its mailbox.
         messages: where messages are, by their receipts: ``queued``, ..., ``dead failed``; empty: that is not known.

@@ -25,6 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hardening.agents import Refused, handles
 from hardening.agents.names import checked_name
+from hardening.core.membership import boot_clock_s
 from workers.oversight import doubts_in
 from workers.performer import LARGEST_RESULT
 from workers.workflow import Workflow
@@ -148,11 +149,12 @@ class CoordinatorAgent(WorkflowRunner):
             return
         self.state.is_ticking = False
         receipts = [one.attempt.receipt for workflow in self.live() for one in workflow.open()]
-        census = self.census(receipts)
+        census, until_s = self.census(receipts), boot_clock_s() + self.tick_s
         for workflow in self.live():
             workflow.expire(census.now_s)
             for doubt in doubts_in(workflow, census, self.state.crew):
-                self.settle(workflow, doubt, census)
+                if boot_clock_s() < until_s:  # the rest is for the next tick
+                    self.settle(workflow, doubt, census)
         self.go_on(census)
 
     @handles("take_away")

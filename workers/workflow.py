@@ -95,7 +95,7 @@ class Workflow(BaseModel):
     Attributes:
         id: of the workflow.
         spec: what it is to do.
-        since_s: when it was started, by the clock of Redis, in seconds.
+        since_s: when it was started, by the clock of Redis, in seconds; 0: that is not known yet.
         status: ``running``, ``paused``, ``completed``, ``failed`` or ``cancelled``.
         why: why it failed.
         ended_s: when it ended, in seconds; 0: it has not.
@@ -206,9 +206,15 @@ class Workflow(BaseModel):
             step.state = "waiting"
         return True
 
+    def stamp(self, now_s: float) -> None:
+        """What happened while the time was not known happens now."""
+        self.since_s = self.since_s or now_s
+        if self.is_over:
+            self.ended_s = self.ended_s or now_s
+
     def expire(self, now_s: float) -> bool:
         """Fails it if its time is over. Returns whether it was."""
-        if self.is_over or now_s - self.since_s <= self.spec.timeout_s:
+        if self.is_over or not self.since_s or now_s - self.since_s <= self.spec.timeout_s:
             return False
         self._end("failed", f"it was not done within {self.spec.timeout_s:g} s", now_s)
         return True

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from hardening.agents import Agent, AgentState
 from hardening.core import telemetry
 from hardening.core.deployment import client_of, settings_of
+from hardening.core.membership import boot_clock_s
 from workers.census import Census, take_census
 from workers.crew import Crew
 from workers.oversight import WAITING, Doubt, others_for, withdrawn
@@ -30,6 +31,8 @@ __all__ = ["WorkflowRunner"]
 _MOST_ENDED, _KEPT_S = 200, 86_400.0
 #: How many ticks may fail to come before there is a new one.
 _MISSED = 10
+#: How long messages are removed by one handler, in seconds; then they are left to who was given them.
+_PATIENCE_S = 2.0
 #: Where a message is that nobody has begun.
 _NOT_BEGUN = WAITING | {"claimed"}
 
@@ -66,16 +69,18 @@ class WorkflowRunner(Agent):
 
     def census(self, receipts: Collection[str] = ()) -> Census:
         """How agents and messages are; while Redis is away, that nobody can be given anything."""
-        members = self.state.crew.members
+        given = (one.attempt.agent for workflow in self.live() for one in workflow.open())
+        agents = {*self.state.crew.members, *given}
         try:
-            return take_census(client_of(self.app), settings_of(self.app).keys, members, receipts)
+            return take_census(client_of(self.app), settings_of(self.app).keys, agents, receipts)
         except (RedisError, OSError):
-            return Census(self.state.ticked_s, dict.fromkeys(members, "unreachable"), {})
+            return Census(0.0, dict.fromkeys(agents, "unreachable"), {})
 
     def go_on(self, census: Census) -> None:
         """Does whatever follows from the state as it is: ends what has ended, gives out what can be."""
         self._release()
         for workflow in self.state.workflows.values():
+            workflow.stamp(census.now_s)
             if workflow.is_over and not workflow.is_told:
                 self._tell_end(workflow)
         self._forget(census.now_s)
@@ -117,9 +122,9 @@ class WorkflowRunner(Agent):
         surplus = [(workflow, one) for workflow in self.state.workflows.values() for one in workflow.surplus()]
         if not surplus:
             return
-        census = self.census([one.attempt.receipt for _, one in surplus])
+        census, until_s = self.census([one.attempt.receipt for _, one in surplus]), boot_clock_s() + _PATIENCE_S
         for workflow, one in surplus:
-            was_begun = not self._withdrawn(one.attempt.receipt, census)
+            was_begun = boot_clock_s() > until_s or not self._withdrawn(one.attempt.receipt, census)
             order = self._order(workflow, one.step, one.number)
             self.tell_supervised(one.attempt.agent, "cancel", order.model_dump(exclude_defaults=True), was_begun)
 
@@ -137,7 +142,7 @@ class WorkflowRunner(Agent):
     def _forget(self, now_s: float) -> None:
         ended = sorted((one for one in self.state.workflows.values() if one.is_over), key=lambda one: -one.ended_s)
         for at, workflow in enumerate(ended):
-            if at >= _MOST_ENDED or now_s - workflow.ended_s > _KEPT_S:
+            if at >= _MOST_ENDED or (now_s and now_s - workflow.ended_s > _KEPT_S):
                 del self.state.workflows[workflow.id]
 
     def _give_out(self, census: Census) -> None:

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from kombu.utils.json import dumps
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from hardening.agents.names import checked_name
+
 __all__ = ["LARGEST_SPEC", "MOST_ATTEMPTS", "MOST_STEPS", "Name", "StepSpec", "WorkflowSpec"]
 
 #: How many steps a workflow has at most, and how often a step is given to an agent.
@@ -61,7 +63,7 @@ class WorkflowSpec(BaseModel):
     id: Name | Literal[""] = ""
     steps: dict[Name, StepSpec] = Field(min_length=1, max_length=MOST_STEPS)
     timeout_s: Seconds = 86_400.0
-    notify: Name | Literal[""] = ""
+    notify: str = ""
 
     @classmethod
     def read(cls, said: Any) -> Self:
@@ -70,6 +72,8 @@ class WorkflowSpec(BaseModel):
         Raises:
             ValueError: it is no workflow; one line that says all that is wrong.
         """
+        if not isinstance(said, dict):
+            raise ValueError(f"expected {{'steps': {{...}}}}, got {type(said).__name__}")
         try:
             return cls.model_validate(said)
         except ValidationError as error:
@@ -87,6 +91,8 @@ class WorkflowSpec(BaseModel):
             TopologicalSorter({name: step.after for name, step in self.steps.items()}).prepare()
         except CycleError as error:
             raise ValueError(f"its steps wait for each other: {' > '.join(error.args[1])}") from None
+        if self.notify:
+            checked_name(self.notify)
         size = sum(len(dumps([step.args, step.kwargs])) for step in self.steps.values())
         if size > LARGEST_SPEC:
             raise ValueError(f"its arguments are {size} characters of JSON, expected {LARGEST_SPEC} at most")

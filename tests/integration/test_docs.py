@@ -27,6 +27,7 @@ _TOLD = {
     "agents": "queued\n",
     "breakers": "order 17 is paid\norder 17 is paid back\nstripe 30.0\nstripe\n",
     "context": r"WARNING no stock correlation_id=\w{32} operation=checkout order=17 card=\*{3}\n",
+    "system_agents": r"receipt 17 \['charge', 'refund'\]\n",
     "monitors": "(queue:celery somebody takes orders unknown unknown\n)?",  # its block may have ended before
 }
 

@@ -35,6 +35,17 @@ def test_nobody_fit_has_less_to_do_or_tried_it_less_often(
         assert ours <= theirs
 
 
+def test_who_has_tried_comes_after_who_has_much_to_do() -> None:
+    """And nobody is given more than there is room for."""
+    crew = Crew()
+    for name in "ab":
+        crew.enlist(name, ["x"])
+    assert crew.choose("x", "ab", Counter(a=5, b=1), ["b"]) == "a"
+    assert crew.choose("x", "ab", Counter(a=5, b=1), ["b", "a"]) == "b"
+    assert crew.choose("x", "ab", Counter(a=MOST_GIVEN, b=1), ["b"]) == "b"
+    assert crew.choose("x", "a", Counter(a=MOST_GIVEN)) is None
+
+
 def test_who_registers_again_can_do_what_it_says_now() -> None:
     """And nothing else."""
     crew = Crew()

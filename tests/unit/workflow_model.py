@@ -35,7 +35,11 @@ class Model:
     def is_held(self, step: str) -> bool:
         """Whether its last attempt is still out."""
         given = self._of(step, "give")
-        return bool(given) and given[-1] not in self._of(step, "failed", "lost", "stalled", "done")
+        return (
+            bool(given)
+            and not self.is_done(step)
+            and given[-1] not in self._of(step, "failed", "lost", "stalled", "done")
+        )
 
     def ready(self) -> set[str]:
         """What may be given out."""

@@ -49,6 +49,15 @@ def test_an_alert_is_told_once_raised_and_once_resolved(values: list[int | None]
     assert all(before != after for before, after in pairwise(told))
 
 
+def test_what_nobody_was_told_of_is_not_resolved_for_them() -> None:
+    """It came and went in silence."""
+    alerts = Alerts()
+    alerts.silence("depth", 100)
+    for now, value in enumerate([9, 9, 1, 1, 1]):
+        alerts.look({"depth": value}, {"depth": _LIMIT}, now)
+    assert (len(alerts.past), alerts.raised, alerts.news) == (1, {}, [])
+
+
 def test_an_alert_knows_its_worst() -> None:
     """And when it was; one whose limit is gone is resolved, and what is past is bounded."""
     alerts = Alerts()

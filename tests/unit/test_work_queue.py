@@ -15,6 +15,7 @@ _BOUND, _CONCURRENCY = 4, 2
 _ENDS = st.sampled_from(["done", "failed", "timed_out", "cancelled"])
 _STEPS = st.one_of(
     st.tuples(st.just("submit"), st.integers(0, 7), st.integers(0, 3), st.booleans()),
+    st.tuples(st.just("submit"), st.integers(0, 7), st.integers(0, 3), st.booleans()),
     st.tuples(st.just("send")),
     st.tuples(st.just("end"), st.integers(0, 5), _ENDS),
     st.tuples(st.just("unwanted"), st.integers(0, 5)),
@@ -181,3 +182,20 @@ def test_a_full_queue_says_so() -> None:
     queue.submit(Item(id="1", task="t"), 0, bound=1)
     with pytest.raises(QueueFull, match="1 items wait, which is all: submit it later"):
         queue.submit(Item(id="2", task="t", priority=9), 0, bound=1)
+    with pytest.raises(QueueFull):
+        queue.submit(Item(id="2", task="t"), 0, bound=1, drops=True)
+    queue.submit(Item(id="2", task="t", priority=6), 0, bound=1, drops=True)
+    assert (list(queue.waiting), queue.ended["1"].end) == (["2"], "dropped")
+
+
+def test_errors_long_ago_do_not_pause_it() -> None:
+    """Nor do those of what was cancelled while it ran."""
+    queue = WorkQueue()
+    for number in range(12):
+        queue.submit(Item(id=str(number), task="t"), 0, bound=10)
+        queue.sent(str(number), "receipt", 0)
+        queue.running[str(number)].is_unwanted = number >= 6
+        queue.end(str(number), "timed_out", "", 2.5 * min(number, 6), _RULE)
+    assert (queue.paused, queue.errors) == ("", [10.0, 12.5])
+    assert [one.end for one in queue.ended.values()] == ["timed_out"] * 6 + ["cancelled"] * 6
+    assert queue.ended["6"].why == "cancelled while it ran"

@@ -28,9 +28,11 @@ __all__ = ["main"]
 
 T = TypeVar("T")
 
+#: How many take messages: the workers, and the one that runs agents.
 _WORKERS, _BEATS = 3, ("beat-1", "beat-2")
+_TAKERS = _WORKERS + 1
 _CONCURRENCY = 4
-_SERVICES = ("redis", "worker", *_BEATS, "flower")
+_SERVICES = ("redis", "worker", "agents", *_BEATS, "flower")
 #: What is sent while a worker is killed: so many messages, each of which takes so long, in seconds.
 _MESSAGES, _EACH_S = 600, 0.25
 _ENTRY, _STEP_MS = "compose-test", 1000
@@ -59,10 +61,11 @@ class _Trial:
         self._stack.compose("build", timeout_s=1200)
         self._say(f"starting {_WORKERS} workers, {len(_BEATS)} beats, Redis and Flower")
         self._stack.compose("up", "--detach", "--scale", f"worker={_WORKERS}", timeout_s=300)
-        self._await("every worker holds a lease", lambda: len(self._consumers()) == _WORKERS, 180)
+        self._await("every worker holds a lease", lambda: len(self._consumers()) == _TAKERS, 180)
         self._await("two beats tick, and one leads", lambda: self._leader() and len(self._beats()) == len(_BEATS), 60)
         self._check_health()
         self._check_flower()
+        self._check_agents()
         self._say(f"adding a schedule with a slot each {_STEP_MS / 1000:g} s")
         every = ("--every", f"{_STEP_MS / 1000:g}")
         self._ask("schedules", "add", _ENTRY, "--task", "workers.echo", "--args", '["slot"]', *every)
@@ -154,8 +157,26 @@ class _Trial:
             "Flower sees the workers, and lets in nobody else",
             lambda: self._stack.execute(id_, "python", "-", given=asking, timeout_s=90).split(), 60,
         )  # fmt: skip
-        if seen != ["401", str(_WORKERS)]:
-            raise _Wrong(f"Flower answered {seen}, expected 401 without its password and {_WORKERS} workers with it")
+        if seen != ["401", str(_TAKERS)]:
+            raise _Wrong(f"Flower answered {seen}, expected 401 without its password and {_TAKERS} workers with it")
+
+    def _check_agents(self) -> None:
+        """The task agent is asked, and has a worker do what it is given; the monitor looks."""
+        asking = (
+            "from hardening import agent\n"
+            "from workers.app import app\n"
+            "task = agent('task', app=app)\n"
+            "id_ = task.ask('submit', 'workers.echo', [17], id='compose-test', timeout=20)\n"
+            "print(task.ask('status', id_, timeout=20)['state'], agent('monitor', app=app).ask('status')['score'])\n"
+        )
+        reader = self._stack.running("flower")[0]
+
+        def done() -> str | None:
+            state, score = self._stack.execute(reader, "python", "-", given=asking).split()
+            return score if state == "done" else None
+
+        score = self._await("the agents answer, and what they were given is done", done, 60)
+        self._say(f"the monitor's score is {score}")
 
     def _check_secrets(self) -> None:
         reader = self._stack.running("flower")[0]

@@ -1,11 +1,8 @@
-"""The agents of the stack itself. A worker runs those from whose mailboxes it takes: ``-Q agent.coordinator``."""
+"""Hosts the agents of the stack; every process of the stack imports this."""
 
 from __future__ import annotations
 
-from hardening import host
-from workers.app import app
-from workers.coordinator_agent import CoordinatorAgent
+from workers.app import app, settings
+from workers.system_agents import agents_of, host_agents
 
-__all__ = ["app"]
-
-host(app, CoordinatorAgent)
+host_agents(app, *agents_of(settings))

@@ -18,7 +18,7 @@ from workers.settings import StackSettings
 if TYPE_CHECKING:
     import logging
 
-__all__ = ["HOSTED", "app", "make_app"]
+__all__ = ["HOSTED", "app", "make_app", "settings"]
 
 #: The modules of the stack whose tasks and agents every worker knows. They import ``app`` from here.
 HOSTED = ("workers.tasks", "workers.agents")
@@ -45,14 +45,14 @@ def make_app(settings: StackSettings) -> Celery:
     return harden(app)
 
 
-def _made() -> Celery:
+def _made() -> tuple[StackSettings, Celery]:
     try:
-        settings = StackSettings.load()
-        made = make_app(settings)
+        loaded = StackSettings.load()
+        made = make_app(loaded)
     except ConfigError as error:
         raise SystemExit(f"the stack is not configured: {'; '.join(error.faults)}") from None
-    after_setup_logger.connect(_leveller(settings.log_level), weak=False)
-    return made
+    after_setup_logger.connect(_leveller(loaded.log_level), weak=False)
+    return loaded, made
 
 
 def _leveller(level: str) -> Any:
@@ -62,4 +62,4 @@ def _leveller(level: str) -> Any:
     return set_level
 
 
-app = _made()
+settings, app = _made()

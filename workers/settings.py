@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -11,6 +12,8 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hardening.core.errors import ConfigError
+from workers.health import Limit  # noqa: TC001 - pydantic reads it
+from workers.readings import LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +52,22 @@ class StackSettings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     #: Modules with tasks of your own that every worker is to know besides the stack's, with commas between.
     include: tuple[str, ...] = ()
+
+    #: How many items may wait at the agent ``task``.
+    task_bound: int = Field(default=1000, ge=1, le=1000)
+    #: How many of its messages may be with the workers.
+    task_concurrency: int = Field(default=10, ge=1, le=200)
+    #: What becomes of one more item: it is refused, or the last one with the lowest priority makes room.
+    task_when_full: Literal["reject", "drop_lowest"] = "reject"
+    #: How many errors pause it, and within how long, in seconds.
+    task_pause_errors: int = Field(default=10, ge=1, le=1000)
+    task_pause_within_s: float = Field(default=60.0, gt=0.0, le=86_400.0)
+    #: How often the agent ``monitor`` looks, in seconds.
+    monitor_every_s: float = Field(default=5.0, ge=0.1, le=3600.0)
+    #: A path on the disk whose room it watches.
+    monitor_disk: str = "/"
+    #: When which of its readings is bad, as JSON: ``{"disk": {"resolve": 0.8, "raise_at": 0.9, "for_looks": 2}}``.
+    monitor_limits: dict[str, Limit] = Field(default_factory=dict)
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -94,6 +113,18 @@ class StackSettings(BaseSettings):
     @classmethod
     def _read_names(cls, value: object) -> object:
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+    @field_validator("monitor_limits", mode="before")
+    @classmethod
+    def _read_limits(cls, value: object) -> object:
+        try:
+            given = json.loads(value or "{}") if isinstance(value, str) else value
+        except ValueError as error:
+            raise ValueError(f"expected JSON, {error}") from None
+        unknown = sorted(set(given) - set(LIMITS)) if isinstance(given, dict) else []
+        if unknown:
+            raise ValueError(f"there is no reading {unknown[0]!r}, known are: {', '.join(sorted(LIMITS))}")
+        return given
 
     def with_password(self) -> Self:
         """The same with the password in the URLs of Redis, and with results where they are to be.

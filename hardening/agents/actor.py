@@ -17,7 +17,7 @@ from hardening.agents.supervisor import Supervisor
 from hardening.core.raw import new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from celery import Celery
 
@@ -132,6 +132,28 @@ class Agent:
         """
         receipt = new_id()
         self.outbox.tell(name, handler, args, kwargs, receipt=receipt)
+        return receipt
+
+    def send_task(
+        self, task: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> str:
+        """Has a Celery task be sent with the commit, once, with a receipt; where it goes, the routes of the app say.
+
+        Args:
+            task: its name.
+            args: its arguments, JSON.
+            kwargs: likewise.
+            **options: of ``app.send_task``, such as ``time_limit``. Not ``task_id``.
+
+        Returns:
+            The id of the receipt, as of :meth:`tell_supervised`.
+
+        Raises:
+            ConfigError: it goes to no queue, or to several.
+            kombu.exceptions.EncodeError: the arguments are not JSON.
+        """
+        receipt = new_id()
+        self.outbox.send(task, tuple(args), kwargs or {}, options, receipt)
         return receipt
 
     def defer(self) -> str:

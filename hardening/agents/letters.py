@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from hardening.delivery.publication import Publication
 
-__all__ = ["letter_to", "notice_to"]
+__all__ = ["letter_to", "notice_to", "task_letter"]
 
 
 class _Timeless(Draft):
@@ -64,6 +64,21 @@ def letter_to(
     app.send_task(AGENT_TASK, (handler, *args), dict(kwargs), producer=draft, add_to_parent=False, **options)
     letter = _letter(draft, app, round(delay_s * 1000))
     return letter._replace(fields={**draft.fields, "queue": letter.queue}) if receipt else letter
+
+
+def task_letter(
+    app: Celery, task: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], options: Mapping[str, Any], receipt: str
+) -> Letter:
+    """The message of a task, with a receipt.
+
+    Raises:
+        ConfigError: it goes to no queue, or to several.
+        kombu.exceptions.EncodeError: the arguments are not JSON.
+    """
+    draft = _Timeless(app, receipt, {**fields_of(task, app), "task_id": receipt})
+    app.send_task(task, args, dict(kwargs), producer=draft, task_id=receipt, add_to_parent=False, **options)
+    letter = _letter(draft, app, 0)
+    return letter._replace(fields={**draft.fields, "queue": letter.queue})
 
 
 def notice_to(

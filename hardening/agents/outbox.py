@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kombu.utils.json import dumps
 
-from hardening.agents.letters import letter_to
+from hardening.agents.letters import letter_to, task_letter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +66,13 @@ class Outbox:
             self._letters.append(
                 letter_to(self._app, agent, handler, args, kwargs, delay_s=delay_s, receipt=receipt)
             )  # fmt: skip
+
+    def send(
+        self, task: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], options: Mapping[str, Any], receipt: str
+    ) -> None:
+        """Has a task go out, with a receipt of that id."""
+        if not self._is_mute:
+            self._letters.append(task_letter(self._app, task, args, kwargs, options, receipt))
 
     def answer(self, ask: str, value: Any) -> None:
         """Has an answer go out, if there was somebody who asked."""

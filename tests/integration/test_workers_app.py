@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.one_server
 
 _ROOT = Path(__file__).parents[2]
-_OURS = ("REDIS_", "RESULT", "LOG_LEVEL", "INCLUDE", "BROKER_URL", "CELERY_", "HARDENING_")
+_OURS = ("TASK_", "MONITOR_", "REDIS_", "RESULT", "LOG_LEVEL", "INCLUDE", "BROKER_URL", "CELERY_", "HARDENING_")
 _TOLD = """
 import json, logging
 from workers.app import HOSTED, app
@@ -53,9 +53,25 @@ def test_it_is_hardened_and_hosts_its_tasks(server: EmbeddedRedis, prefix: str) 
     assert (ran.returncode, ran.stderr) == (0, "")
     told: dict[str, Any] = json.loads(ran.stdout)
     assert told == {
-        "is_hardened": True, "tasks": True, "include": ["shop", "workers.tasks"], "retries": None, "level": 30,
+        "is_hardened": True, "tasks": True, "include": ["shop", "workers.agents", "workers.tasks"], "retries": None,
+        "level": 30,
         "state": "queued", "echo": {"a": 1}, "broker": url, "backend": url, "stats": True,
     }  # fmt: skip
+
+
+def test_it_hosts_its_agents_as_the_environment_says(server: EmbeddedRedis, prefix: str) -> None:
+    """Each process of the stack knows them, and how many messages they take."""
+    told = (
+        "import json, workers.agents\nfrom workers.app import app\nfrom hardening.agents import hosted\n"
+        "h = hosted(app)\nm = h['monitor']\n"
+        "t, limits = h['task'], [m.limits[name].resolve for name in ('disk', 'cpu')]\n"
+        "print(json.dumps([sorted(h), t.concurrency, t.pause_rule.errors, m.every_s, *limits]))"
+    )
+    limits = '{"disk": {"resolve": 0.5, "raise_at": 0.6}}'
+    ran = run("-W", "error", "-c", told, REDIS_URL=server.broker_url, HARDENING_PREFIX=prefix, TASK_CONCURRENCY="3",
+              TASK_PAUSE_ERRORS="7", MONITOR_EVERY_S="2", MONITOR_LIMITS=limits)  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert json.loads(ran.stdout) == [["coordinator", "monitor", "task"], 3, 7, 2.0, 0.5, 0.85]
 
 
 @pytest.mark.parametrize(

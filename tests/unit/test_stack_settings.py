@@ -41,7 +41,10 @@ def test_everything_can_be_said(password_file: str) -> None:
     environ = {
         "REDIS_URL": "rediss://shop@redis:6380/2", "RESULTS_URL": "redis://results/1", "RESULT_EXPIRES_S": "60",
         "REDIS_PASSWORD_FILE": password_file, "LOG_LEVEL": "DEBUG",
-        "INCLUDE": " shop.tasks, shop.more,", "PATH": "/bin", "redis_url": "nonsense",
+        "INCLUDE": " shop.tasks, shop.more,",
+        "TASK_BOUND": "9", "TASK_CONCURRENCY": "3", "TASK_WHEN_FULL": "drop_lowest",
+        "TASK_PAUSE_ERRORS": "4", "TASK_PAUSE_WITHIN_S": "5", "MONITOR_EVERY_S": "2", "MONITOR_DISK": "/data",
+        "MONITOR_LIMITS": '{"disk": {"resolve": 0.5, "raise_at": 0.6}}', "PATH": "/bin", "redis_url": "nonsense",
     }  # fmt: skip
     assert StackSettings.load(environ).model_dump() == {
         "redis_url": "rediss://shop:p%40ss%2Fw%3Ard%231@redis:6380/2",
@@ -50,7 +53,31 @@ def test_everything_can_be_said(password_file: str) -> None:
         "result_expires_s": 60.0,
         "log_level": "DEBUG",
         "include": ("shop.tasks", "shop.more"),
+        "task_bound": 9,
+        "task_concurrency": 3,
+        "task_when_full": "drop_lowest",
+        "task_pause_errors": 4,
+        "task_pause_within_s": 5.0,
+        "monitor_every_s": 2.0,
+        "monitor_disk": "/data",
+        "monitor_limits": {"disk": {"resolve": 0.5, "raise_at": 0.6, "for_looks": 2}},
     }
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ("{", "expected JSON"),
+        ('{"disc": {}}', "there is no reading 'disc', known are: cpu, "),
+        ('{"disk": {"resolve": 1, "raise_at": 1}}', "expected less than raise_at"),
+        ("[]", "valid dictionary"),
+    ],
+)
+def test_limits_that_make_no_sense_are_told(limits: str, said: str) -> None:
+    """All in one line; nothing at all is no limit."""
+    (fault,) = faults_of(MONITOR_LIMITS=limits)
+    assert said in fault
+    assert StackSettings.load({"MONITOR_LIMITS": ""}).monitor_limits == {}
 
 
 def test_it_reads_the_environment_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,11 @@ from celery.exceptions import Reject
 
 from hardening import Receipt, agent, handles
 from hardening.agents import AskFailed, Refused
+from hardening.agents.letters import letter_to
 from hardening.agents.store import Store
+from hardening.core import payload as payloads
+from hardening.core.raw import receipt_id
+from hardening.timeouts.deadline import deadline
 from tests.eventually import eventually
 from tests.integration.agent_cases import Ledger, hosted_as
 from tests.integration.agent_player import Player
@@ -144,3 +148,17 @@ def test_what_is_said_with_a_receipt_by_a_handler_that_raises_does_not_go_out(ap
     receipt = str(player.handle())
     assert len(receipt) == 36
     assert not player.client.exists(player.keys.delivery(receipt), f"agent.{other.name}")
+
+
+@pytest.mark.one_server
+@pytest.mark.parametrize("receipt", ["", "r" * 36])
+def test_what_goes_out_with_a_commit_has_no_deadline(app: Celery, prefix: str, receipt: str) -> None:
+    """Though the message has one that made an agent say it; and a receipt only where that was asked for."""
+    hosted_as(app, f"a.{prefix}", Strict)
+    with deadline(30.0, app=app):
+        letter = letter_to(app, f"a.{prefix}", "add", (1,), {}, receipt=receipt)
+    headers = payloads.load(letter.raw)["headers"]
+    assert not headers.keys() & {payloads.DEADLINE_HEADER}
+    assert headers.get(payloads.RECEIPT_HEADER, "") == receipt
+    assert (receipt_id(letter.raw) or "") == receipt
+    assert letter.fields.get("task_id", "") == receipt

@@ -243,7 +243,7 @@ def test_there_are_ticks_as_long_as_there_are_workflows(
     boss = stage.players["boss"]
     assert not boss.client.exists(boss.keys.scheduled)
     stage.start("a b")
-    stage.settle("boss")
+    stage.ask("status", "w")
     assert boss.client.zcard(boss.keys.scheduled) == 1
     stage.tick()
     assert boss.client.zcard(boss.keys.scheduled) == 1

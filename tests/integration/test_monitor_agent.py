@@ -34,11 +34,11 @@ pytestmark = pytest.mark.one_server
 class Post:
     """The agent, whoever runs it, and a queue with those who are told."""
 
-    def __init__(self, app: Celery, prefix: str) -> None:
+    def __init__(self, app: Celery, prefix: str, every_s: float = 0.05) -> None:
         self.app, self.name, self.told = app, f"monitor.{prefix}", f"told.{prefix}"
         self.cls: Any = MonitorAgent
         self.cls = hosted_as(
-            app, self.name, like=MonitorAgent, every_s=0.05,
+            app, self.name, like=MonitorAgent, every_s=every_s,
             limits={"queue_depth": Limit(resolve=1, raise_at=3, for_looks=2)},
         )  # fmt: skip
         self.ref: AgentRef = agent(self.name, app=app)
@@ -142,10 +142,25 @@ def test_it_goes_on_when_redis_was_away(post: Post, queue: str, monkeypatch: pyt
     assert fails == {"take_readings": 0, "emit_again": 0}
 
 
-def test_looks_that_stopped_begin_again_when_somebody_asks(post: Post) -> None:
-    """A series that is over counts no more."""
+def test_there_is_one_series_of_looks(app: Celery, prefix: str) -> None:
+    """Waking it again begins no other, nor does a look of an older one."""
+    post = Post(app, prefix, every_s=30.0)
+    with running(post.player):
+        eventually(lambda: post.ask("status")["looked_s"])
+        post.ref.tell("look", 0).wait("acked", timeout=20)
+        post.cls.wake(app).wait("acked", timeout=20)
+    assert post.player.state()["series"] == 1
+    assert post.player.client.zcard(post.player.keys.scheduled) == 1
+
+
+def test_without_redis_it_does_not_know_the_time(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And takes that of its last look."""
     eventually(lambda: post.ask("status")["looked_s"])
-    before = post.player.state()["series"]
-    post.ref.tell("look", before - 1).wait("acked", timeout=20)
-    post.cls.wake(post.app).wait("acked", timeout=20)
-    assert post.player.state()["series"] == before
+
+    def away(_: Any) -> Any:
+        raise Away("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("workers.monitor_agent.client_of", away)
+        assert post.ask("silence", "queue_depth", 5) > 5
+    eventually(lambda: post.ask("status")["status"] == "well")

@@ -11,6 +11,7 @@ from redis.exceptions import ConnectionError as Away
 
 from hardening import agent
 from hardening.agents import AskFailed
+from hardening.core import payload as payloads
 from hardening.core.deployment import client_of
 from hardening.core.scripts import Death, Scope, Taken, calls, mailing
 from tests.eventually import eventually
@@ -229,6 +230,18 @@ def test_what_cannot_be_sent_fails(desk: Desk) -> None:
     assert desk.state("m") == "failed"
     assert desk.ask("status", "m")["why"].startswith("it cannot be sent: ")
     assert desk.ask("status")["errors"] == 1
+
+
+def test_there_is_one_series_of_ticks_and_the_pool_knows_the_timeout(app: Celery, prefix: str, queue: str) -> None:
+    """A tick of an older series has no successor."""
+    desk = Desk(app, prefix, queue, tick_s=30.0, urgent_s=30.0)
+    with running(desk.player):
+        desk.ask("submit", "shop.mail", timeout_s=7)
+        for series in (0, -1):
+            desk.ref.tell("tick", series).wait("acked", timeout=20)
+    assert desk.client.zcard(desk.player.keys.scheduled) == 1
+    (taken,) = desk.take()
+    assert payloads.load(taken.raw)["headers"]["timelimit"] == [7, None]
 
 
 def test_it_goes_on_when_redis_was_away_for_a_look(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,8 @@
 
     app = harden(Celery("shop", broker="redis://localhost/0"))
 
-The names below are loaded when they are first used, so that importing one module stays cheap.
+The names below are what an app, a producer or a task needs every day; they are loaded when they are first used, so that
+importing one module stays cheap. Rooms have more, see README.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hardening.agents import Agent, AgentState, agent, handles, host
+    from hardening.agents import Agent, AgentState, Mailbox, Supervisor, agent, handles, host
     from hardening.agents.router import aemit, emit, subscribe, subscriptions, unsubscribe
     from hardening.app import harden
     from hardening.breaker import Breaker, CircuitOpen
@@ -67,8 +68,10 @@ __all__ = [
     "Down",
     "GroupReceipt",
     "HardeningError",
+    "Mailbox",
     "MonitorRef",
     "Receipt",
+    "Supervisor",
     "Target",
     "ademonitor",
     "aemit",
@@ -114,12 +117,14 @@ _HOMES = {
     "Down": "hardening.monitors",
     "GroupReceipt": "hardening.delivery",
     "HardeningError": "hardening.core.errors",
+    "Mailbox": "hardening.agents",
     "MonitorRef": "hardening.monitors",
     "Receipt": "hardening.delivery",
+    "Supervisor": "hardening.agents",
     "Target": "hardening.monitors",
     "ademonitor": "hardening.monitors",
-    "agent": "hardening.agents",
     "aemit": "hardening.agents.router",
+    "agent": "hardening.agents",
     "amonitor": "hardening.monitors",
     "amonitoring": "hardening.monitors",
     "asupervised_send": "hardening.delivery",

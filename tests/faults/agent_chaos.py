@@ -1,4 +1,4 @@
-"""The long fault test of agents: ``python -m tests.faults.agent_chaos --kills 100 --seed 1``.
+"""The long fault test of agents: ``make chaos AGENTS=1 KILLS=100``, or this module with ``--kills 100 --seed 1``.
 
 Three workers host a bank that is told and asked a seeded series of things. All along, pool processes die in the middle
 of a handler and right after its commit, and workers are killed or frozen past their lease, by the seed. In the end the
@@ -152,8 +152,39 @@ class Chaos:
         self.count["refused"] = ledger.letters
 
 
+def run(chaos: Chaos, chance: random.Random, kills: int) -> str:
+    """All of it; returns what happened.
+
+    Raises:
+        AssertionError: an answer, or the bank in the end, is not the model's.
+    """
+    model, wrong = Model(), list[BaseException]()
+    strikes, traps = kills // 2, kills - kills // 2
+    series = orders(chance, _ORDERS_PER_KILL * kills, traps)
+
+    def send() -> None:
+        try:
+            chaos.send(model, series)
+        except BaseException as error:  # noqa: BLE001 - raised below
+            wrong.append(error)
+
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    for _ in range(strikes):
+        threading.Event().wait(chance.uniform(0.0, 2 * LEASE_S))
+        chaos.replace_dead()
+        chaos.strike()
+    while sender.is_alive():
+        chaos.replace_dead()
+        sender.join(0.2)
+    if wrong:
+        raise wrong[0]
+    chaos.settle(model)
+    return f"{len(model.applied)} applied once and in order, {traps} deadly messages, {dict(chaos.count)}"
+
+
 def main() -> int:
-    """Runs rounds until so many workers and pool processes were killed; returns how many rounds failed."""
+    """The command: until so many workers and pool processes have died. Exit code 1: something is wrong."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
@@ -166,24 +197,13 @@ def main() -> int:
         ledger.client() as client,
     ):
         rig = Rig(broker.broker_url, client, ledger.url, f"chaos{options.seed}", Path(logs))
-        chaos, model = Chaos(rig, chance), Model()
-        strikes, traps = options.kills // 2, options.kills - options.kills // 2
-        series = orders(chance, _ORDERS_PER_KILL * options.kills, traps)
-        sender = threading.Thread(target=chaos.send, args=(model, series))
-        sender.start()
         try:
-            for _ in range(strikes):
-                threading.Event().wait(chance.uniform(0.0, 2 * LEASE_S))
-                chaos.replace_dead()
-                chaos.strike()
-            while sender.is_alive():
-                chaos.replace_dead()
-                sender.join(0.2)
-            chaos.settle(model)
+            sys.stdout.write(run(Chaos(rig, chance), chance, options.kills) + "\n")
+        except AssertionError as wrong:
+            sys.stdout.write(f"wrong: {wrong}\n")
+            return 1
         finally:
             rig.stop()
-        applied = len(model.applied)
-        sys.stdout.write(f"{applied} applied once and in order, {traps} deadly messages, {dict(chaos.count)}\n")
     return 0
 
 

@@ -232,14 +232,17 @@ def test_a_task_that_is_known_here_is_sent_as_it_is(scheduling: Scheduling) -> N
 
 
 def test_a_tick_ends_when_its_time_is_up(scheduling: Scheduling, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that the lease is renewed in time; the rest is sent in the next."""
-    scheduling.declare(a={"task": "t", "schedule": 60}, b={"task": "t", "schedule": 60})
+    """So that the lease is renewed in time; the rest is sent in the next, also of one entry that owes several."""
+    every = {"task": "t", "schedule": 60}
+    scheduling.declare(a=every, b=every, c={**every, "catch_up": "all"})
     leader = scheduling.led()
     scheduling.owe("a", 10)
     scheduling.owe("b", 5)
+    first_ms = scheduling.owe("c", 150_000)
     monkeypatch.setattr("beat_schedules.leader._BUDGET_S", -1.0)
-    assert leader.run_once().sent == 1
-    assert leader.run_once().sent == 1
+    assert [leader.run_once().sent for _ in range(6)] == [1, 1, 1, 1, 1, 0]
+    caught_up = [slot_ms for name, slot_ms in scheduling.sent() if name == "c"]
+    assert caught_up == [first_ms, first_ms + 60_000, first_ms + 120_000]
 
 
 @pytest.mark.parametrize("overlap", ["skip", "queue_one"])

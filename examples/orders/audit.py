@@ -170,7 +170,7 @@ class Audit:
         yield "parcels", sum(map(len, self.parcels.values())), "won at auction: " + self._carriers()
         yield "deliveries", len(self.slots), "sent by the beat, each counted once"
         yield "told", sum(self.told.values()), "ends of payments, by monitors"
-        yield "dead letters", self.letters, "payments the gateway could not read; replayed when it could"
+        yield "dead letters", self.letters, "payments that failed, for good or too often; replayed when all was well"
         if self.outdated:
             yield "outdated", self.outdated, "requests that were late; purged"
         yield "recovered", self.recovered, f"messages that came back from {self.killed or 'nobody'}, which was killed"

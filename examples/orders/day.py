@@ -16,6 +16,7 @@ from examples.orders.crew import WORKERS
 from examples.orders.order import first_stock
 from examples.orders.shop import Outcome, Shop
 from hardening import agent
+from hardening.core.console import counted
 from hardening.core.deployment import client_of, settings_of
 from hardening.core.ledger import read_ledger
 
@@ -113,7 +114,7 @@ class Day:
         self._gateway.fix()
         self._replayed = self._dead.replay(Selection(task="orders.pay"))
         self._outdated = self._dead.purge(Selection(reason="expired"))  # a request that nobody waits for any more
-        self._tell(f"the gateway is mended; {self._replayed} dead letters replayed")
+        self._tell(f"the gateway is mended; {counted(self._replayed, 'dead letter')} replayed")
         return letters
 
     def _close(self) -> None:

@@ -137,7 +137,7 @@ class Audit:
         if self.replayed != self.letters:
             yield f"{counted(self.letters, 'dead letter')}, {self.replayed} replayed"
         if len(self.explained) != self.letters:
-            yield f"{counted(self.letters, 'dead letter')}, of which {len(self.explained)} say which order they are about"
+            yield f"{counted(self.letters, 'dead letter')}, of which {len(self.explained)} say of which order"
         yield from _about("not placed, about which there are dead letters", set(self.explained) - self.placed.keys())
         if not self.killed:
             yield "no worker was killed, so this proves little"

@@ -76,7 +76,7 @@ def test_books_that_agree_have_no_fault() -> None:
         ({"is_balanced": False}, ["the ledger does not balance: messages are missing, or there are too many"]),
         ({"left": 2}, ["left over: 2 messages"]),
         ({"replayed": 0}, ["1 dead letter, 0 replayed"]),
-        ({"explained": []}, ["1 dead letter, of which 0 say which order they are about"]),
+        ({"explained": []}, ["1 dead letter, of which 0 say of which order"]),
         ({"explained": [3]}, ["1 order not placed, about which there are dead letters: 3"]),
         ({"killed": ""}, ["no worker was killed, so this proves little"]),
     ],

@@ -63,7 +63,7 @@ def _run(count: int, seed: int, directory: Path) -> Audit:
     def tell(text: str) -> None:
         console.print(f"{time.monotonic() - begin_s:5.1f} s  {text}")
 
-    with EmbeddedRedis(port=0) as redis, Gateway(seed=seed, sick_after=count // 4) as gateway:
+    with EmbeddedRedis(port=0) as redis, Gateway(seed=seed, sick_after=count // 2) as gateway:
         os.environ.update(ORDERS_REDIS=redis.broker_url, ORDERS_GATEWAY=gateway.url, XDG_STATE_HOME=str(directory))
         from examples.orders.day import Day, DayError  # noqa: PLC0415 - the app reads where its Redis is when it is made
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from hardening.core.console import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
@@ -131,11 +133,11 @@ class Audit:
         if not self.is_balanced:
             yield "the ledger does not balance: messages are missing, or there are too many"
         if self.left:
-            yield f"{self.left} messages are left over"
+            yield f"left over: {counted(self.left, 'message')}"
         if self.replayed != self.letters:
-            yield f"{self.letters} dead letters, {self.replayed} replayed"
+            yield f"{counted(self.letters, 'dead letter')}, {self.replayed} replayed"
         if len(self.explained) != self.letters:
-            yield f"{self.letters} dead letters, of which {len(self.explained)} say which order they are about"
+            yield f"{counted(self.letters, 'dead letter')}, of which {len(self.explained)} say of which order"
         yield from _about("not placed, about which there are dead letters", set(self.explained) - self.placed.keys())
         if not self.killed:
             yield "no worker was killed, so this proves little"
@@ -146,7 +148,7 @@ class Audit:
     def verdict(self) -> str:
         """One line."""
         if faults := self.faults():
-            return f"SOMETHING WAS LOST: {len(faults)} faults, see above."
+            return f"SOMETHING WAS LOST: {counted(len(faults), 'fault')}, see above."
         return (
             f"NOTHING WAS LOST: {len(self.placed)} orders placed, {len(self.paid)} paid once each, "
             f"{len(self.paid)} parcels; the ledger balances."
@@ -170,7 +172,7 @@ class Audit:
         yield "parcels", sum(map(len, self.parcels.values())), "won at auction: " + self._carriers()
         yield "deliveries", len(self.slots), "sent by the beat, each counted once"
         yield "told", sum(self.told.values()), "ends of payments, by monitors"
-        yield "dead letters", self.letters, "payments the gateway could not read; replayed when it could"
+        yield "dead letters", self.letters, "payments that failed, for good or too often; replayed when all was well"
         if self.outdated:
             yield "outdated", self.outdated, "requests that were late; purged"
         yield "recovered", self.recovered, f"messages that came back from {self.killed or 'nobody'}, which was killed"
@@ -184,4 +186,4 @@ def _about(what: str, orders: AbstractSet[int]) -> Iterator[str]:
     """A fault, if there are such orders."""
     if orders:
         named = ", ".join(map(str, sorted(orders)[:_NAMED])) + (", ..." if len(orders) > _NAMED else "")
-        yield f"{len(orders)} orders {what}: {named}"
+        yield f"{counted(len(orders), 'order')} {what}: {named}"

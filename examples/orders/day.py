@@ -16,6 +16,7 @@ from examples.orders.crew import WORKERS
 from examples.orders.order import first_stock
 from examples.orders.shop import Outcome, Shop
 from hardening import agent
+from hardening.core.console import counted
 from hardening.core.deployment import client_of, settings_of
 from hardening.core.ledger import read_ledger
 
@@ -37,6 +38,8 @@ _ANSWER_S = 15.0
 #: Every so manieth customer clicks twice; who comes when a worker has just died waits only so long, in seconds.
 _IMPATIENT = 5
 _HURRY_S = 0.3
+#: So many customers' payments the gateway keeps waiting until a worker has died of whom it holds some.
+_STALLED = 6
 
 
 class DayError(Exception):
@@ -82,9 +85,13 @@ class Day:
         return self._audit(letters, time.monotonic() - begin_s)
 
     def _take_orders(self) -> None:
+        half = len(self._orders) // 2
         for number, order in enumerate(self._orders):
-            if number == len(self._orders) // 2:
+            if number == max(0, half - _STALLED):
+                self._gateway.stall()  # so that the worker has something to lose
+            if number == half:
                 self._kill_a_worker(number)
+                self._gateway.go_on()
                 self._shop.place(order, patience_s=_HURRY_S)
                 continue
             for _ in range(2 if number % _IMPATIENT == 0 else 1):
@@ -107,7 +114,7 @@ class Day:
         self._gateway.fix()
         self._replayed = self._dead.replay(Selection(task="orders.pay"))
         self._outdated = self._dead.purge(Selection(reason="expired"))  # a request that nobody waits for any more
-        self._tell(f"the gateway is mended; {self._replayed} dead letters replayed")
+        self._tell(f"the gateway is mended; {counted(self._replayed, 'dead letter')} replayed")
         return letters
 
     def _close(self) -> None:

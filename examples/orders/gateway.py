@@ -17,9 +17,10 @@ __all__ = ["Gateway", "Mood", "mood_of"]
 _MOODS = {"declined": 0.06, "unreadable": 0.06, "busy": 0.1, "forgetful": 0.1}
 #: Orders whose moods are certain, so that each is seen.
 _CERTAIN = {2: "unreadable", 3: "declined", 4: "forgetful"}
-#: How long it is sick, and how long a call takes, in seconds.
+#: How long it is sick, how long a call takes, and how long it waits in a stall at most, in seconds.
 _SICK_S = 1.5
 _CALL_S = 0.05
+_STALL_S = 30.0
 
 #: ``declined``: no money, 402 whenever asked; ``unreadable``: 422 until it is fixed; ``busy``: 503 at the first call;
 #: ``forgetful``: charges at the first call, and hangs up without an answer.
@@ -61,6 +62,8 @@ class Gateway:
         self._sick_after = sick_after
         self._sick_until_s = 0.0
         self._is_fixed = False
+        self._goes, self._pause = threading.Event(), threading.Event()  # the second is never set: it only waits
+        self._goes.set()
         self._mutex = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"gateway": self}))
 
@@ -76,6 +79,19 @@ class Gateway:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+    def stall(self) -> None:
+        """From now on calls wait until :meth:`go_on`, and are charged then, whether or not anybody still listens."""
+        self._goes.clear()
+
+    def go_on(self) -> None:
+        """Ends the stall."""
+        self._goes.set()
+
+    def take_time(self) -> None:
+        """A call takes some."""
+        self._goes.wait(_STALL_S)
+        self._pause.wait(_CALL_S)
 
     def fix(self) -> None:
         """Somebody deployed a new version of it: it reads everything."""
@@ -122,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Takes a charge."""
         about: Any = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        threading.Event().wait(_CALL_S)
+        self.gateway.take_time()
         status = self.gateway.charge(about["order"], self.headers["Idempotency-Key"])
         if not status:
             self.close_connection = True

@@ -8,7 +8,7 @@ from http import HTTPStatus
 import httpx
 
 from examples.orders.app import GATEWAY, app
-from hardening import breadcrumb, emit
+from hardening import emit
 
 __all__ = ["pay"]
 
@@ -20,7 +20,6 @@ _ANSWER_S = 2.0
 @app.task(name="orders.pay", boundary="network", circuit="gateway", max_retries=4)
 def pay(order: int, cents: int) -> None:
     """Charges an order. May run twice, as any task; the gateway charges once for one idempotency key."""
-    breadcrumb("asked the gateway", order=order, cents=cents)
     answer = _client().post(
         f"{GATEWAY}/charges", json={"order": order, "cents": cents}, headers={"Idempotency-Key": f"order-{order}"}
     )

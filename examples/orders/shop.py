@@ -13,6 +13,7 @@ from examples.orders.payments import pay
 from hardening import (
     CallTimeout,
     agent,
+    breadcrumb,
     call_with_timeout,
     deadline,
     error_context,
@@ -109,6 +110,7 @@ class Shop:
 
     def _charge(self, order: Order, cents: int) -> None:
         """Sent with a key, so twice is once: the second receipt is the first."""
+        breadcrumb("goods are reserved", article=order.article, n=order.n)
         receipt = supervised_send(pay, (order.id, cents), idempotency_key=f"payment-{order.id}")
         if order.id not in self.receipts:
             monitor(receipt, str(order.id), on_down=self._on_end, app=app)

@@ -63,21 +63,21 @@ def test_books_that_agree_have_no_fault() -> None:
 @pytest.mark.parametrize(
     ("changes", "faults"),
     [
-        ({"declined": set()}, ["1 orders placed, and neither paid nor declined: 2"]),
-        ({"declined": {1, 2}}, ["1 orders paid and declined: 1"]),
-        ({"payments": {1: 1, 2: 2, 4: 1}}, ["1 orders with more than one payment: 2"]),
-        ({"charges": {1: 2, 4: 1}}, ["1 orders paid more than once: 1"]),
-        ({"told": {1: 1, 4: 1}}, ["1 orders whose shop was not told once how the payment ended: 2"]),
-        ({"told": {1: 2, 2: 1, 4: 1}}, ["1 orders whose shop was not told once how the payment ended: 1"]),
-        ({"told": {1: 1, 2: 1, 3: 1, 4: 1}}, ["1 orders whose shop was not told once how the payment ended: 3"]),
-        ({"parcels": {"bike": [1], "van": []}}, ["1 orders paid, and carried by nobody: 4"]),
-        ({"parcels": {"bike": [1, 2], "van": [4]}}, ["1 orders carried, and never paid: 2"]),
-        ({"parcels": {"bike": [1], "van": [1, 4]}}, ["1 orders carried twice: 1"]),
+        ({"declined": set()}, ["1 order placed, and neither paid nor declined: 2"]),
+        ({"declined": {1, 2}}, ["1 order paid and declined: 1"]),
+        ({"payments": {1: 1, 2: 2, 4: 1}}, ["1 order with more than one payment: 2"]),
+        ({"charges": {1: 2, 4: 1}}, ["1 order paid more than once: 1"]),
+        ({"told": {1: 1, 4: 1}}, ["1 order whose shop was not told once how the payment ended: 2"]),
+        ({"told": {1: 2, 2: 1, 4: 1}}, ["1 order whose shop was not told once how the payment ended: 1"]),
+        ({"told": {1: 1, 2: 1, 3: 1, 4: 1}}, ["1 order whose shop was not told once how the payment ended: 3"]),
+        ({"parcels": {"bike": [1], "van": []}}, ["1 order paid, and carried by nobody: 4"]),
+        ({"parcels": {"bike": [1, 2], "van": [4]}}, ["1 order carried, and never paid: 2"]),
+        ({"parcels": {"bike": [1], "van": [1, 4]}}, ["1 order carried twice: 1"]),
         ({"is_balanced": False}, ["the ledger does not balance: messages are missing, or there are too many"]),
-        ({"left": 2}, ["2 messages are left over"]),
-        ({"replayed": 0}, ["1 dead letters, 0 replayed"]),
-        ({"explained": []}, ["1 dead letters, of which 0 say which order they are about"]),
-        ({"explained": [3]}, ["1 orders not placed, about which there are dead letters: 3"]),
+        ({"left": 2}, ["left over: 2 messages"]),
+        ({"replayed": 0}, ["1 dead letter, 0 replayed"]),
+        ({"explained": []}, ["1 dead letter, of which 0 say of which order"]),
+        ({"explained": [3]}, ["1 order not placed, about which there are dead letters: 3"]),
         ({"killed": ""}, ["no worker was killed, so this proves little"]),
     ],
 )
@@ -86,22 +86,22 @@ def test_what_is_lost_or_done_twice_is_found(changes: dict[str, Any], faults: li
     audit = replace(GOOD, **changes)
     assert audit.faults() == faults
     assert audit.exit_code == 1
-    assert audit.verdict == "SOMETHING WAS LOST: 1 faults, see above."
+    assert audit.verdict == "SOMETHING WAS LOST: 1 fault, see above."
 
 
 @pytest.mark.parametrize(
     ("changes", "faults"),
     [
         ({"stock": {"tea": 8, "cocoa": 4}}, ["tea: 8 in stock, expected 10 + 2 - 3 = 9"]),
-        ({"held": {"2": ("cocoa", 1)}}, ["1 orders still reserved: 2"]),
+        ({"held": {"2": ("cocoa", 1)}}, ["1 order still reserved: 2"]),
         ({"slots": [1000]}, ["2 deliveries were sent, 1 came in, or other ones"]),
         ({"slots": [1000, 3000]}, ["2 deliveries were sent, 2 came in, or other ones"]),
         ({"slots": [1000, 1000, 2000]}, ["2 deliveries were sent, 3 came in, or other ones"]),
         (
             {"sold": {"1": ("tea", 3)}},
             [
-                "1 orders paid, and not sold by the inventory, or the other way round: 4",
-                "1 orders sold otherwise than ordered: 1",
+                "1 order paid, and not sold by the inventory, or the other way round: 4",
+                "1 order sold otherwise than ordered: 1",
             ],
         ),
     ],
@@ -114,7 +114,7 @@ def test_goods_that_are_missing_are_found(changes: dict[str, Any], faults: list[
 def test_an_order_nobody_placed_is_found_wherever_it_turns_up() -> None:
     """Paid, and so on."""
     audit = replace(GOOD, charges={1: 1, 3: 1, 4: 1})
-    assert "1 orders paid, and never placed: 3" in audit.faults()
+    assert "1 order paid, and never placed: 3" in audit.faults()
 
 
 def test_a_day_without_deliveries_proves_nothing_about_the_beat() -> None:

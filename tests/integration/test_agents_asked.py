@@ -29,25 +29,12 @@ _WAYS = ["ask", "aask"]
 
 
 @pytest.fixture
-def name(prefix: str) -> str:
-    """Of the test's agent."""
-    return f"ledger.{prefix}"
-
-
-@pytest.fixture
 def ref(app: Celery, name: str) -> AgentRef:
     """The agent, hosted, with a mailbox of three places."""
     cls = hosted_as(app, name, mailbox=Mailbox(bound=3))
     player = Player(app, name, "founder")
     mailing.found(player.keys, name, cls.mailbox.bound).run(player.client)
     return agent(name, app=app)
-
-
-@pytest.fixture
-def player(app: Celery, name: str, ref: AgentRef) -> Player:
-    """A worker that hosts it."""
-    assert ref.name == name
-    return Player(app, name)
 
 
 @contextmanager

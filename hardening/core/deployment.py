@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from types import SimpleNamespace
@@ -18,6 +17,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from hardening.core.errors import ConfigError
+from hardening.core.forked import forked_lock
 from hardening.core.redaction import SECRET_NAMES, Redactor
 from hardening.core.scripts import Scope
 
@@ -49,7 +49,7 @@ _UNASKED = {"client": SimpleNamespace(ping=lambda: None), "max_connections": 2**
 #: The steps of patience, in seconds.
 _PATIENCE_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
-_mutex = threading.Lock()
+_mutex = forked_lock()
 _hardened: WeakSet[Celery] = WeakSet()
 
 
@@ -182,12 +182,3 @@ def _unasked(connection: Any) -> Iterator[Any]:
         yield channel
     finally:
         channel.close()
-
-
-def _forget_mutex() -> None:
-    """In a forked child: another thread of the parent may have held it."""
-    global _mutex  # noqa: PLW0603
-    _mutex = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_forget_mutex)

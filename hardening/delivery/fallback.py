@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 from hardening.core import telemetry
 from hardening.core.deployment import settings_of
 from hardening.core.errors import SpoolError
+from hardening.core.forked import forked_lock
 from hardening.core.outage import MessageSpooled, SpoolFailed
 from hardening.delivery.breaker import Breaker
 from hardening.delivery.flusher import Flusher
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Fallback", "fallback_of"]
 
 _FALLBACK = "_hardening_fallback"
-_mutex = threading.Lock()
+_mutex = forked_lock()
 
 
 class Fallback:
@@ -114,12 +114,3 @@ def _broker(app: Celery) -> str:
     urls: Any = app.conf.broker_write_url or app.conf.broker_url
     split = [urlsplit(url) for url in (urls.split(";") if isinstance(urls, str) else urls)]
     return ";".join(f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}" for url in split)
-
-
-def _forget_mutex() -> None:
-    """In a forked child: another thread of the parent may have held it."""
-    global _mutex  # noqa: PLW0603
-    _mutex = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_forget_mutex)

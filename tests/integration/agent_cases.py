@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from hardening import Agent, AgentState, handles, host
+from hardening.core import telemetry
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from celery import Celery
 
-__all__ = ["Ledger", "hosted_as"]
+__all__ = ["Ledger", "captured", "hosted_as"]
 
 
 class Ledger(Agent):
@@ -90,3 +94,10 @@ def hosted_as(app: Celery, name: str, like: type[Agent] = Ledger, **attributes: 
     cls = type(like.__name__, (like,), {"name": name, "started": 0, **attributes})
     host(app, cls)
     return cls
+
+
+@contextmanager
+def captured(name: str) -> Iterator[list[Any]]:
+    """The events of a name."""
+    with telemetry.capture(name) as told:
+        yield told

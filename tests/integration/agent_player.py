@@ -21,7 +21,7 @@ from hardening.core.scripts.agenting import Turn
 if TYPE_CHECKING:
     from celery import Celery
 
-__all__ = ["Player"]
+__all__ = ["Player", "moved_to", "version"]
 
 
 class Player:
@@ -100,3 +100,15 @@ class Player:
     def state(self) -> Any:
         """The state as it is kept."""
         return json.loads(self.client.hget(self.keys.agent(self.agent), "state") or "null")
+
+
+def moved_to(player: Player, consumer: str) -> Player:
+    """Another process, that knows nothing; the first is dead."""
+    player.die()
+    vars(player.app).pop("_hardening_residents")
+    return Player(player.app, player.agent, consumer)
+
+
+def version(player: Player) -> int:
+    """How often the state was committed."""
+    return int(player.client.hget(player.keys.agent(player.agent), "version") or 0)

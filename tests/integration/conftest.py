@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dlq import DeadLetters
+from hardening import agent
 from hardening.core import telemetry
 from hardening.core.embedded import EmbeddedRedis
 from hardening.core.errors import EmbeddedRedisError
+from hardening.core.scripts import mailing
 from tests.conftest import SERVERS
 from tests.eventually import eventually
 from tests.integration.adding import add_of
+from tests.integration.agent_cases import hosted_as
+from tests.integration.agent_player import Player
 from tests.integration.coordinating import Outage
 from tests.integration.scheduling import Scheduling
 from tests.integration.spooling import AWAY, app_for
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from celery import Celery
     from redis import Redis
 
+    from hardening.agents.ref import AgentRef
     from tests.integration.private_redis import Make
 
 
@@ -150,3 +155,25 @@ def told() -> Iterator[list[telemetry.Event]]:
     """What is emitted."""
     with telemetry.capture("hardening") as events:
         yield events
+
+
+@pytest.fixture
+def name(prefix: str) -> str:
+    """Of the test's agent."""
+    return f"ledger.{prefix}"
+
+
+@pytest.fixture
+def ref(app: Celery, name: str) -> AgentRef:
+    """The agent, hosted, with a mailbox."""
+    hosted_as(app, name)
+    player = Player(app, name, "founder")
+    mailing.found(player.keys, name, 1000).run(player.client)
+    return agent(name, app=app)
+
+
+@pytest.fixture
+def player(app: Celery, name: str, ref: AgentRef) -> Player:
+    """A worker that hosts it."""
+    assert ref.name == name
+    return Player(app, name)

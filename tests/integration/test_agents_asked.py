@@ -29,25 +29,12 @@ _WAYS = ["ask", "aask"]
 
 
 @pytest.fixture
-def name(prefix: str) -> str:
-    """Of the test's agent."""
-    return f"ledger.{prefix}"
-
-
-@pytest.fixture
 def ref(app: Celery, name: str) -> AgentRef:
     """The agent, hosted, with a mailbox of three places."""
     cls = hosted_as(app, name, mailbox=Mailbox(bound=3))
     player = Player(app, name, "founder")
     mailing.found(player.keys, name, cls.mailbox.bound).run(player.client)
     return agent(name, app=app)
-
-
-@pytest.fixture
-def player(app: Celery, name: str, ref: AgentRef) -> Player:
-    """A worker that hosts it."""
-    assert ref.name == name
-    return Player(app, name)
 
 
 @contextmanager
@@ -103,9 +90,9 @@ def test_what_is_raised_is_told_at_once(player: Player, ref: AgentRef, way: str)
 def test_an_ask_ends_in_time_and_is_not_begun_afterwards(player: Player, ref: AgentRef, way: str) -> None:
     """Its message carries the deadline: a worker buries it as expired."""
     begin_s = boot_clock_s()
-    with pytest.raises(AskTimeout, match=r"did not answer add within 0\.3 s") as late:
-        asked(ref, way, "add", 1, timeout=0.3)
-    assert boot_clock_s() - begin_s >= 0.3
+    with pytest.raises(AskTimeout, match=r"did not answer add within 1 s") as late:
+        asked(ref, way, "add", 1, timeout=1.0)
+    assert boot_clock_s() - begin_s >= 1.0
     taken = player.take()
     assert taken is not None
     assert b"hardening_deadline_ms" in taken.raw

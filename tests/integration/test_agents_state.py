@@ -2,66 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery.exceptions import Reject
 
-from hardening import AgentState, agent, handles
+from hardening import AgentState, handles
 from hardening.agents.errors import StateRefused
-from hardening.core import telemetry
-from hardening.core.scripts import mailing
-from tests.integration.agent_cases import Ledger, hosted_as
-from tests.integration.agent_player import Player
+from tests.integration.agent_cases import Ledger, captured
+from tests.integration.agent_player import Player, moved_to, version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from celery import Celery
 
     from hardening.agents.ref import AgentRef
-
-
-@pytest.fixture
-def name(prefix: str) -> str:
-    """Of the test's agent."""
-    return f"ledger.{prefix}"
-
-
-@pytest.fixture
-def ref(app: Celery, name: str) -> AgentRef:
-    """The agent, hosted, with a mailbox."""
-    hosted_as(app, name)
-    player = Player(app, name, "founder")
-    mailing.found(player.keys, name, 1000).run(player.client)
-    return agent(name, app=app)
-
-
-@pytest.fixture
-def player(app: Celery, name: str, ref: AgentRef) -> Player:
-    """A worker that hosts it."""
-    assert ref.name == name
-    return Player(app, name)
-
-
-@contextmanager
-def captured(name: str) -> Iterator[list[Any]]:
-    """The events of a name."""
-    with telemetry.capture(name) as told:
-        yield told
-
-
-def moved_to(player: Player, consumer: str) -> Player:
-    """Another process, that knows nothing; the first is dead."""
-    player.die()
-    vars(player.app).pop("_hardening_residents")
-    return Player(player.app, player.agent, consumer)
-
-
-def version(player: Player) -> int:
-    """How often the state was committed."""
-    return int(player.client.hget(player.keys.agent(player.agent), "version") or 0)
 
 
 def test_a_process_reads_the_state_once_and_when_another_has_written_it(player: Player, ref: AgentRef) -> None:

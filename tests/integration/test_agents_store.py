@@ -20,7 +20,6 @@ from hardening.core.scripts import Call
 from hardening.core.scripts.agenting import Change, Failing, Letter, Rule, Turn, commit, failed, open_agent
 from hardening.delivery.async_client import pool_of
 from tests.integration.agent_cases import Ledger, hosted_as
-from tests.integration.agent_player import Player
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,14 +28,9 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from hardening.agents.ref import AgentRef
+    from tests.integration.agent_player import Player
 
 _RUN = Call.run
-
-
-@pytest.fixture
-def name(prefix: str) -> str:
-    """Of the test's agent."""
-    return f"ledger.{prefix}"
 
 
 @pytest.fixture
@@ -44,13 +38,6 @@ def ref(app: Celery, name: str) -> AgentRef:
     """The agent, hosted."""
     hosted_as(app, name)
     return agent(name, app=app)
-
-
-@pytest.fixture
-def player(app: Celery, name: str, ref: AgentRef) -> Player:
-    """A worker that hosts it."""
-    assert ref.name == name
-    return Player(app, name)
 
 
 def troubled(script: str, *errors: BaseException, is_done: bool) -> Callable[[Call, Redis], Any]:

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from hardening.agents.coordination.events import GrantReaped, GrantsNotRenewed
 from hardening.core import telemetry
 from hardening.core.deployment import client_of, settings_of
+from hardening.core.forked import forked_lock
 from hardening.core.membership import boot_clock_s
 from hardening.core.scripts.coordinating import give_back, renew_grants
 
@@ -33,7 +34,7 @@ _BATCH = 200
 #: How soon to try again when Redis is away, in seconds.
 _RETRY_S = 0.25
 
-_mutex = threading.Lock()
+_mutex = forked_lock()
 
 
 class Keeper:
@@ -131,12 +132,3 @@ def keeper_of(app: Celery) -> Keeper:
             keeper = Keeper(app)
             setattr(app, _KEEPER, keeper)
         return keeper
-
-
-def _forget_mutex() -> None:
-    """In a forked child: another thread of the parent may have held it."""
-    global _mutex  # noqa: PLW0603
-    _mutex = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_forget_mutex)

@@ -16,6 +16,7 @@ from hardening.agents.router.pattern import name_words
 from hardening.agents.router.subscription import records_in
 from hardening.agents.router.trie import Trie
 from hardening.core import raw as raw_message
+from hardening.core.forked import forked_lock
 from hardening.core.scripts.signalling import Number
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _ROUTES = "_hardening_routes"
 #: How many names are remembered with who is told of them.
 _MOST_NAMES = 10_000
 
-_mutex = threading.Lock()
+_mutex = forked_lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +175,3 @@ def routes_of(app: Celery) -> Routes:
             found = Routes(app)
             setattr(app, _ROUTES, found)
         return found
-
-
-def _forget_mutex() -> None:
-    """In a forked child: another thread of the parent may have held it."""
-    global _mutex  # noqa: PLW0603
-    _mutex = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_forget_mutex)

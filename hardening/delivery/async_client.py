@@ -31,7 +31,7 @@ __all__ = ["forget_pool", "lent_by", "pool_of", "round_trip", "run_async", "run_
 _MOST = 32
 #: The most on which one loop listens for changes, apart from those, and for how long others wait for one, in seconds:
 #: they ask again and again.
-_MOST_LISTENING, _TURN_S = 256, 0.25
+_MOST_LISTENING, _TURN_S = 64, 0.25
 #: What either kind of connection understands.
 _SHARED = frozenset(
     {"host", "port", "path", "db", "username", "password", "credential_provider", "client_name", "protocol"}

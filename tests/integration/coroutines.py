@@ -6,10 +6,15 @@ import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from hardening.delivery.async_client import pool_of
+from tests.integration.spooling import AWAY
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
-__all__ = ["run", "threadless", "until"]
+    from celery import Celery
+
+__all__ = ["arun", "run", "threadless", "until"]
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
@@ -18,6 +23,20 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
     async def whole() -> Any:
         async with asyncio.timeout(60):
             return await work
+
+    return asyncio.run(whole())
+
+
+def arun(app: Celery, work: Coroutine[Any, Any, Any]) -> Any:
+    """Runs a coroutine in a loop of its own, and closes the app's connections in it."""
+
+    async def whole() -> Any:
+        try:
+            async with asyncio.timeout(60):
+                return await work
+        finally:
+            if app.conf.broker_url != AWAY:
+                await (await pool_of(app)).disconnect()
 
     return asyncio.run(whole())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from typing import TYPE_CHECKING, Any
@@ -10,15 +9,11 @@ from typing import TYPE_CHECKING, Any
 from hardening.core import payload as payloads
 from hardening.core.deployment import client_of, settings_of
 from hardening.core.ledger import read_ledger
-from hardening.delivery.async_client import pool_of
-from tests.integration.spooling import AWAY
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
     from celery import Celery
 
-__all__ = ["arun", "balance", "body_of", "charge_of", "host", "raws", "waiting"]
+__all__ = ["balance", "body_of", "charge_of", "host", "raws", "waiting"]
 
 
 def charge_of(app: Celery) -> Any:
@@ -58,17 +53,3 @@ def balance(app: Celery) -> dict[str, int]:
     ledger = read_ledger(client_of(app), settings_of(app).keys)
     assert ledger.is_balanced, ledger
     return ledger.counters
-
-
-def arun(app: Celery, work: Coroutine[Any, Any, Any]) -> Any:
-    """Runs a coroutine in a loop of its own, and closes the app's connections in it."""
-
-    async def whole() -> Any:
-        try:
-            async with asyncio.timeout(60):
-                return await work
-        finally:
-            if app.conf.broker_url != AWAY:
-                await (await pool_of(app)).disconnect()
-
-    return asyncio.run(whole())

@@ -18,12 +18,11 @@ from hardening.delivery import async_client
 from hardening.delivery.async_client import pool_of
 from hardening.delivery.fallback import fallback_of
 from tests.faults.proxy import Proxy
+from tests.integration.coroutines import arun as run
 from tests.integration.spooling import AWAY, app_for, receipts
 from tests.integration.stage import Stage, State
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
     from celery import Celery
 
 
@@ -31,20 +30,6 @@ if TYPE_CHECKING:
 def shop(server: EmbeddedRedis, prefix: str) -> Celery:
     """An app on the stage's queue."""
     return app_for(server.broker_url, prefix)
-
-
-def run(app: Celery, work: Coroutine[Any, Any, Any]) -> Any:
-    """Runs a coroutine in a loop of its own, and closes the app's connections in it."""
-
-    async def whole() -> Any:
-        try:
-            async with asyncio.timeout(60):
-                return await work
-        finally:
-            if app.conf.broker_url != AWAY:
-                await (await pool_of(app)).disconnect()
-
-    return asyncio.run(whole())
 
 
 def test_two_hundred_sends_at_once_are_two_hundred_messages(shop: Celery, stage: Stage) -> None:

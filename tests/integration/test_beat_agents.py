@@ -97,6 +97,8 @@ def test_a_tick_that_finds_no_room_is_a_dead_letter(scheduling: Scheduling, ref:
     """Once; the entry goes on with its next slot. So does what is sent out of turn."""
     leader = scheduling.led()
     entry = register_periodic(ref, "tick", 60, ("add", 5), overlap="allow")
+    assert entry.definition is not None
+    assert entry.definition.overlap == "allow"
     for _ in range(2):
         ref.tell("add", 1)
     slot_ms = scheduling.owe(entry.name, 10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -262,3 +263,18 @@ def test_what_was_sent_out_of_turn_counts_too(scheduling: Scheduling, overlap: s
     assert scheduling.tick(leader).sent == 0
     last = found.run_now("coded")
     assert scheduling.client.hget(scheduling.keys.beat_entry("coded"), "asked").decode() == last.id
+
+
+def test_the_garbage_collector_is_told_once_of_what_stays(
+    scheduling: Scheduling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a beat has declared what there is for the first time: else it would look at all of it amid a burst."""
+    calls: list[int] = []
+    monkeypatch.setattr(gc, "freeze", lambda: calls.append(1))
+    standing_by = scheduling.leader()
+    leader = scheduling.led()
+    assert not standing_by.run_once().is_leading
+    assert calls == [1]
+    leader._is_declared = False
+    scheduling.tick(leader)
+    assert calls == [1]

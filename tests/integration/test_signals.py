@@ -19,8 +19,9 @@ from hardening.core.deployment import client_of, settings_of
 from hardening.core.scripts import calls
 from hardening.delivery import agent, worker
 from hardening.delivery.mailbox_events import MailboxFilled
+from tests.integration.coroutines import arun
 from tests.integration.spooling import app_for
-from tests.integration.telling import arun, balance, charge_of, host, raws, waiting
+from tests.integration.telling import balance, charge_of, host, raws, waiting
 
 if TYPE_CHECKING:
     from celery import Celery

@@ -23,8 +23,9 @@ from hardening.core.scripts import Call
 from hardening.delivery import async_client
 from hardening.delivery.fallback import fallback_of
 from tests.forked import forked
+from tests.integration.coroutines import arun
 from tests.integration.spooling import AWAY, app_for, receipts
-from tests.integration.telling import arun, balance, charge_of, raws, waiting
+from tests.integration.telling import balance, charge_of, raws, waiting
 
 if TYPE_CHECKING:
     from celery import Celery

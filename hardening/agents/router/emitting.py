@@ -77,7 +77,7 @@ def emit(
         ValueError: an argument that makes no sense.
         kombu.exceptions.EncodeError: the payload is not JSON.
 
-    Events: ``hardening.signal.emitted``, ``.dropped``, ``.unsubscribed``, ``.spooled``.
+    Events: ``hardening.signal.emitted``, ``.dropped``, ``.unsubscribed``, ``.spooled``; ``hardening.mailbox.filled``.
     """
     owner = _asked(timeout, retries, on_error, app)
     emitting = Emitting(owner, signal, payload)

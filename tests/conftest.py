@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from celery import Celery
+from hypothesis import settings
 
 from hardening import harden
 from hardening.core.embedded import EmbeddedRedis
@@ -41,6 +42,10 @@ def _servers() -> dict[str, str]:
 
 
 SERVERS = _servers()
+
+#: How many examples a property is tried with, where its test says nothing else: as many as there is time for.
+settings.register_profile("house", max_examples=int(os.environ.get("EXAMPLES", "50")))
+settings.load_profile("house")
 
 
 def pytest_configure() -> None:

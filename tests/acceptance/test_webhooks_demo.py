@@ -32,6 +32,7 @@ def report_of(file: Path) -> dict[str, Any]:
     return about
 
 
+@pytest.mark.one_server
 def test_nothing_is_lost_while_workers_are_killed(demo: Demo) -> None:
     """Kills, a cut, poison and refusals: every event arrives, dead letters after the endpoint is fixed."""
     file = demo.directory / "report.json"

@@ -58,6 +58,7 @@ def test_groups_chains_chords_and_retries_give_their_results(rig: Rig, shop: Cel
     assert _dead(shop) == []
 
 
+@pytest.mark.one_server
 def test_control_revoke_rate_limits_and_purge_work(rig: Rig, shop: Celery) -> None:
     """Remote control answers, a revoked task does not run, a purge is in the ledger."""
     worker = rig.ready(rig.start("prefork", 1, faults_results="1"))
@@ -112,6 +113,7 @@ def test_each_door_leads_to_the_dead_letter_queue_exactly_once(rig: Rig, shop: C
     assert ledger.counters["dead"] == 8
 
 
+@pytest.mark.one_server
 def test_a_task_that_opts_out_runs_at_most_once_and_says_so(rig: Rig, shop: Celery) -> None:
     """Acked when begun: a kill loses it, a failure still becomes a dead letter, and the ledger balances."""
     worker = rig.ready(rig.start("prefork", 1, faults_results="1"))

@@ -36,6 +36,7 @@ def test_a_cut_around_one_script_loses_and_repeats_nothing(rig: Rig, pool: str, 
     producer.close()
 
 
+@pytest.mark.one_server
 def test_a_half_open_connection_is_noticed_and_nothing_is_lost(rig: Rig) -> None:
     """A middlebox swallows every byte without closing: the worker hangs up by itself and comes back."""
     keys = [f"k{number}" for number in range(40)]
@@ -79,6 +80,7 @@ def test_a_worker_that_does_not_hear_redis_soon_begins_nothing_more(rig: Rig, po
     producer.close()
 
 
+@pytest.mark.one_server
 def test_a_task_ten_leases_long_runs_once_while_connections_are_cut(rig: Rig) -> None:
     """A reconnect redelivers nothing that still runs here."""
     producer = rig.producer()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
 from hardening.core.deployment import client_of
 from hardening.core.membership import boot_clock_s
 from tests.eventually import eventually
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from tests.faults.rig import Rig
 
 
+@pytest.mark.one_server
 def test_a_thousand_eta_messages_survive_a_restart_and_none_is_early(rig: Rig) -> None:
     """Half come from a hardened producer and half from a stock one; no worker holds any of them."""
     keys = [f"k{number}" for number in range(1000)]

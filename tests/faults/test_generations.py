@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.eventually import eventually
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ def test_a_hardened_message_runs_on_a_stock_worker(rig: Rig) -> None:
     producer.close()
 
 
+@pytest.mark.one_server
 def test_workers_of_both_kinds_are_swapped_one_by_one_under_load(rig: Rig) -> None:
     """Stock to hardened and back, warm: nothing is lost and nothing runs twice."""
     keys = [f"k{number}" for number in range(400)]
@@ -52,6 +55,7 @@ def test_workers_of_both_kinds_are_swapped_one_by_one_under_load(rig: Rig) -> No
         app.close()
 
 
+@pytest.mark.one_server
 def test_what_a_stock_worker_left_unacked_comes_back_once_it_is_gone(own_rig: tuple[Rig, EmbeddedRedis]) -> None:
     """Seconds after the last stock worker died, not an hour. Nobody else may be on its Redis."""
     rig, _ = own_rig

@@ -20,6 +20,7 @@ RULES = '{"default": {"base_s": 0.5, "factor": 1, "attempts": 2}}'
 AT_ONCE = '{"default": {"base_s": 0.001, "attempts": 1}}'
 
 
+@pytest.mark.one_server
 def test_a_failure_is_retried_and_then_parked_by_the_worker_itself(rig: Rig) -> None:
     """What is acknowledged before it runs is not."""
     producer = rig.producer()

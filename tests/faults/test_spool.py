@@ -44,6 +44,7 @@ def told_by(process: subprocess.Popen[str], count: int) -> dict[str, str]:
     return {key: receipt for key, receipt in lines if receipt != "-"}
 
 
+@pytest.mark.one_server
 def test_what_senders_were_told_is_safe_runs_once_though_redis_dies_again_and_again(
     own_rig: tuple[Rig, EmbeddedRedis],
 ) -> None:
@@ -122,6 +123,7 @@ def flush_and_die(app: Celery, after: int) -> bool:
     return code != 0
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("seed", [1])
 def test_a_flusher_that_is_killed_fifty_times_loses_and_repeats_nothing(app: Celery, seed: int) -> None:
     """Between any two calls, with every receipt expired in between, and with a worker that takes what there is."""
@@ -152,6 +154,7 @@ def test_a_flusher_that_is_killed_fifty_times_loses_and_repeats_nothing(app: Cel
     assert (ledger.counters["published"], ledger.counters["acked"]) == (len(sent), len(sent))
 
 
+@pytest.mark.one_server
 def test_a_worker_flushes_what_dead_senders_left(own_rig: tuple[Rig, EmbeddedRedis]) -> None:
     """It starts on the same host some time later, and nobody sends."""
     rig, broker = own_rig

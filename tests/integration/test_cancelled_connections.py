@@ -33,12 +33,12 @@ class Known:
 
 
 def _direct(port: int) -> Any:
-    return BlockingConnectionPool(1, port=port, db=1)
+    return BlockingConnectionPool(1, port=port, db=1, socket_timeout=60)
 
 
 def _by_sentinel(port: int) -> Any:
     make: Any = AsyncSentinelPool
-    return make("m", Known(port), max_connections=1, db=1)
+    return make("m", Known(port), max_connections=1, db=1, socket_timeout=60)
 
 
 @pytest.mark.one_server

@@ -90,6 +90,7 @@ def _do_all(stage: Stage) -> dict[str, dict[str, int]]:
     return work
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("place", ["queued", "scheduled", "due", "in flight", "crashed"])
 def test_take_publish_and_ack_do_the_same_work_at_any_depth(stage: Stage, place: str) -> None:
     """A queue, a schedule, a backlog of due messages, a consumer, the crash counts: of twenty or a hundred thousand."""

@@ -150,6 +150,7 @@ def test_one_keeper_at_a_time_has_the_turn(undertaker: Undertaker) -> None:
     assert first.run_once() == Report()
 
 
+@pytest.mark.one_server
 def test_racing_keepers_retry_none_of_ten_thousand_twice(
     undertaker: Undertaker, server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

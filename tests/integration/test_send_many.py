@@ -166,6 +166,7 @@ def test_a_stream_sends_as_it_is_read(stage: Stage, add: Any) -> None:
     assert (len(taken), stage.ledger().counters) == (20, {"published": 20})
 
 
+@pytest.mark.one_server
 def test_a_stream_needs_no_more_memory_for_more_messages(add: Any) -> None:
     """The most that it holds is a chunk."""
 

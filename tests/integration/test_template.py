@@ -73,6 +73,7 @@ def unpacked(raw: bytes, receipt: str) -> Any:
     return json.loads(json.dumps(payload, default=bytes.decode).replace(receipt, "r"))
 
 
+@pytest.mark.one_server
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(["anything", "routed", "limited", "kept", "squeezed"]),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+import pytest
 from celery import Celery
 
 from hardening import harden, supervised_send
@@ -42,6 +45,35 @@ for child in range(3):
 for number in range(2, 22):
     supervised_send("add", task_id=f"parent-{number}", on_error="raise")
 sys.exit(max(os.waitpid(pid, 0)[1] for pid in children))
+"""
+
+#: A producer of green threads: all of them send at once, while Redis answers nobody for a while; one of them counts.
+GREEN = """
+from gevent import monkey
+monkey.patch_all()
+import json, sys
+import gevent
+from celery import Celery
+from redis import Redis
+from hardening import harden, supervised_send
+
+broker, port, prefix = sys.argv[1:]
+app = Celery("green", broker=broker)
+app.conf.update(task_default_queue=f"{prefix}.q", hardening_prefix=prefix)
+harden(app)
+supervised_send("add", on_error="raise")
+ticks = 0
+def count():
+    global ticks
+    while True:
+        gevent.sleep(0.01)
+        ticks += 1
+counting = gevent.spawn(count)
+Redis(port=int(port)).client_pause(1000)
+sending = [gevent.spawn(supervised_send, "add", app=app, task_id=f"green-{n}", on_error="raise") for n in range(50)]
+gevent.joinall(sending, raise_error=True)
+counting.kill()
+print(json.dumps([ticks, [one.value.id for one in sending]]))
 """
 
 
@@ -101,3 +133,17 @@ def test_forked_children_send_too(server: EmbeddedRedis, stage: Stage) -> None:
     expected += [f"child-{child}-{number}" for child in range(3) for number in range(20)]
     assert stage.state().everywhere() == sorted(expected)
     assert stage.ledger().counters == {"published": 81}
+
+
+@pytest.mark.one_server
+def test_green_threads_send_at_once(server: EmbeddedRedis, stage: Stage) -> None:
+    """Fifty wait for Redis side by side, and the rest of their process goes on."""
+    port = str(urlsplit(server.broker_url).port)
+    command = [sys.executable, "-W", "ignore", "-c", GREEN, server.broker_url, port, stage.prefix]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    ticks, ids = json.loads(done.stdout)
+    assert ticks >= 20
+    assert len(set(ids)) == 50
+    assert {f"green-{number}" for number in range(50)} < set(stage.state().everywhere())
+    assert stage.ledger().counters == {"published": 51}

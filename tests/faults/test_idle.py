@@ -26,6 +26,7 @@ _NAMES = {Script.load(name).sha: name for name in _SCRIPTS}
 #: timeouts; Celery's own events and what keeps its subscription.
 _HEARTBEAT = frozenset(
     {"renew", "consume", "recover", "keep", "read_timeouts", "XREAD", "HLEN unacked", "PUBLISH", "PING"}
+    | {"HELLO", "CLIENT"}  # a connection that is made late
 )
 
 

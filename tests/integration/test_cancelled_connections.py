@@ -12,8 +12,8 @@ from hardening.core.keys import Keys
 from hardening.core.scripts.calls import watch
 from hardening.delivery.async_client import run_async
 from hardening.delivery.async_sentinel import AsyncSentinelPool
-from tests.eventually import eventually
 from tests.faults.proxy import Proxy
+from tests.integration.coroutines import until
 
 if TYPE_CHECKING:
     from hardening.core.embedded import EmbeddedRedis
@@ -33,7 +33,7 @@ class Known:
 
 
 def _direct(port: int) -> Any:
-    return BlockingConnectionPool(1, port=port, db=1, socket_timeout=60)
+    return BlockingConnectionPool(1, host="127.0.0.1", port=port, db=1, socket_timeout=60)
 
 
 def _by_sentinel(port: int) -> Any:
@@ -53,7 +53,8 @@ def test_a_connection_with_an_answer_to_come_is_closed(server: EmbeddedRedis, ma
             await run_async(watch(KEYS, "warm", 1), pool)
         proxy.hold(needle.encode())
         task = asyncio.create_task(run_async(watch(KEYS, "held", 1), pool))
-        await asyncio.to_thread(eventually, lambda: proxy.held == 1)
+        async with asyncio.timeout(20):
+            await until(lambda: proxy.held == 1)
         (connection,) = pool._in_use_connections
         assert connection.is_connected
         task.cancel()

@@ -25,6 +25,8 @@ from tests.integration.stage import Stage, State
 if TYPE_CHECKING:
     from celery import Celery
 
+pytestmark = pytest.mark.one_server
+
 
 @pytest.fixture
 def shop(server: EmbeddedRedis, prefix: str) -> Celery:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from celery import Celery
     from click.testing import Result
 
+pytestmark = pytest.mark.one_server
+
 #: As the installed entry point does.
 celery.add_command(group)
 

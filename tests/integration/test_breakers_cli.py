@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from hardening.core.embedded import EmbeddedRedis
     from hardening.core.keys import Keys
 
+pytestmark = pytest.mark.one_server
+
 celery.add_command(breakers)  # as the entry point does, also where an older version is installed
 
 

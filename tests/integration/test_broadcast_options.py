@@ -13,6 +13,8 @@ from tests.integration.stage import Stage, State
 if TYPE_CHECKING:
     from hardening.core.embedded import EmbeddedRedis
 
+pytestmark = pytest.mark.one_server
+
 
 @pytest.fixture
 def add(server: EmbeddedRedis, prefix: str) -> Any:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from hardening.core.embedded import EmbeddedRedis
     from tests.undertaker import Undertaker
 
+pytestmark = pytest.mark.one_server
+
 #: What must never reach a terminal: clear it, retitle it, colour it, reverse it; and rich's markup.
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202e[bold red]x[/bold red]\r\n\x00"
 

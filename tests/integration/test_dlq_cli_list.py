@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.undertaker import Undertaker
 
+pytestmark = pytest.mark.one_server
+
 
 def test_list_shows_the_newest_first(app: Celery, undertaker: Undertaker) -> None:
     """Reason, task, queue, crashes and retries, error; and how many there are in all."""

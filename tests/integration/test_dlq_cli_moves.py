@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from dlq import DeadLetters
     from tests.undertaker import Undertaker
 
+pytestmark = pytest.mark.one_server
+
 
 def test_a_dry_run_says_what_would_be(app: Celery, undertaker: Undertaker, letters: DeadLetters) -> None:
     """And does nothing."""

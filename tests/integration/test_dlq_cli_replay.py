@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from dlq import DeadLetters
     from tests.undertaker import Undertaker
 
+pytestmark = pytest.mark.one_server
+
 
 def test_replay_by_id(app: Celery, undertaker: Undertaker, letters: DeadLetters) -> None:
     """What is named, once, however often it is named."""

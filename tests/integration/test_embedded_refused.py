@@ -16,6 +16,8 @@ from tests.integration.private_redis import Make, is_running, read, socket_path,
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.one_server
+
 
 def test_without_a_server_the_error_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """In one line."""

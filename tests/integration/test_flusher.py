@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from hardening.delivery.spool import Spool
     from tests.integration.stage import Stage
 
+pytestmark = pytest.mark.one_server
+
 _DENIED = "AWAY"
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from hardening.core.embedded import EmbeddedRedis
 
+pytestmark = pytest.mark.one_server
+
 
 def test_the_help_documents_the_exit_codes(app: Celery) -> None:
     """All three."""

@@ -15,6 +15,8 @@ from tests.integration.cli import found, hardening, words
 if TYPE_CHECKING:
     from tests.undertaker import Undertaker
 
+pytestmark = pytest.mark.one_server
+
 
 def test_config_explains_every_setting(app: Celery, undertaker: Undertaker) -> None:
     """Value, default and meaning."""

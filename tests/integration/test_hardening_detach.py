@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from hardening.core.embedded import EmbeddedRedis
 
+pytestmark = pytest.mark.one_server
+
 
 @pytest.fixture
 def steady(app: Celery, undertaker: Undertaker) -> None:

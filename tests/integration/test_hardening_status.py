@@ -16,6 +16,8 @@ from tests.undertaker import Undertaker
 if TYPE_CHECKING:
     from celery import Celery
 
+pytestmark = pytest.mark.one_server
+
 HOSTILE = "\x1b[2J[bold]x"
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from hardening.core.embedded import EmbeddedRedis
     from tests.undertaker import Undertaker
 
+pytestmark = pytest.mark.one_server
+
 
 def test_verify_shows_both_sides_of_the_law(app: Celery, undertaker: Undertaker) -> None:
     """A message in every place there is: as a table, as a sum, and as a verdict."""

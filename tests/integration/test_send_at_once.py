@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from hardening.core.embedded import EmbeddedRedis
     from hardening.delivery import Receipt
 
+pytestmark = pytest.mark.one_server
+
 ROOT = Path(__file__).parents[2]
 
 #: A producer that forks: the child sends with what the parent had open, and so does the parent afterwards.

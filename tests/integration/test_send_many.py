@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from hardening.core.embedded import EmbeddedRedis
 
+pytestmark = pytest.mark.one_server
+
 
 def bodies(stage: Stage, list_key: str) -> list[Any]:
     """The arguments of what is queued, next to be taken first."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from hardening.core.embedded import EmbeddedRedis
 
+pytestmark = pytest.mark.one_server
+
 SOON = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
 #: Options, and what of the message they must set; None: only that it is as Celery makes it.
 OPTIONS: dict[str, tuple[dict[str, Any], Callable[[Any], object] | None]] = {

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
+pytestmark = pytest.mark.one_server
+
 
 @pytest.fixture
 def own(binary: str, tmp_path: Path) -> Iterator[EmbeddedRedis]:

@@ -14,6 +14,8 @@ from tests.integration.spooling import publication, receipts, spool_at
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.one_server
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from hardening.delivery.spool import Spool
     from tests.integration.stage import Stage
 
+pytestmark = pytest.mark.one_server
+
 #: What must never reach a terminal; and what must not be shown to whoever looks over a shoulder.
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\u202e[bold red]x[/bold red]\r\n"
 

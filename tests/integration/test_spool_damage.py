@@ -15,6 +15,8 @@ from tests.integration.spooling import BROKER, publication, receipts, spool_at, 
 if TYPE_CHECKING:
     from hardening.delivery.spool import Spool
 
+pytestmark = pytest.mark.one_server
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:

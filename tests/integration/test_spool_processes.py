@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from hardening.delivery.spool import Spool
 
+pytestmark = pytest.mark.one_server
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:

@@ -24,6 +24,8 @@ from hardening.delivery.template import QueueUnknown, Template
 if TYPE_CHECKING:
     from celery import Celery
 
+pytestmark = pytest.mark.one_server
+
 register("other", json.dumps, json.loads, content_type="application/x-other")
 _SOON = datetime.now(UTC) + timedelta(hours=1)
 _FIELDS = {"task": "t", "guarantee": "at_least_once"}

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from hardening.core.embedded import EmbeddedRedis
     from hardening.core.keys import Keys
 
+pytestmark = pytest.mark.one_server
+
 
 @pytest.fixture(autouse=True)
 def _known() -> None:

@@ -17,15 +17,16 @@ from redis.sentinel import SentinelConnectionPool
 from hardening.core.deployment import client_of
 from hardening.core.errors import ConfigError
 from hardening.delivery.async_sentinel import AsyncSentinelPool, sentinel_pool_like
+from hardening.delivery.cancellation import Heed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 
     from celery import Celery
 
     from hardening.core.scripts import Call
 
-__all__ = ["forget_pool", "lent_by", "pool_of", "round_trip", "run_async", "run_on"]
+__all__ = ["forget_pool", "lent_by", "pool_of", "round_trip", "run_async", "run_on", "send_all"]
 
 #: The most connections of one loop; further sends wait for one.
 _MOST = 32
@@ -126,8 +127,10 @@ async def lent_by(pool: Any) -> AsyncIterator[Any]:
 
     However that ends, also by cancellation, redis-py closes a connection whose answer is still to come.
     """
+    heed = Heed()
     connection = await pool.get_connection()
     try:
+        heed.check()
         yield connection
     finally:
         await asyncio.shield(pool.release(connection))
@@ -157,5 +160,14 @@ async def run_on(call: Call, connection: Any) -> Any:
 
 async def round_trip(connection: Any, command: Any) -> Any:
     """One command over a connection."""
-    await connection.send_packed_command(pack_command(command), check_health=False)
+    await send_all(connection, (command,))
     return await connection.read_response()
+
+
+async def send_all(connection: Any, commands: Iterable[Any]) -> None:
+    """Sends commands, whose answers the caller reads; whoever is cancelled meanwhile is."""
+    heed = Heed()
+    await connection.send_packed_command(b"".join(map(pack_command, commands)), check_health=False)
+    if heed.is_cancelled:
+        await connection.disconnect(nowait=True)  # for the answers will come
+        heed.check()

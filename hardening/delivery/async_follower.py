@@ -6,12 +6,11 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from hiredis import pack_command
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from hardening.core.deployment import settings_of
 from hardening.core.scripts.calls import watch
-from hardening.delivery.async_client import lent_by, pool_of, round_trip, run_async
+from hardening.delivery.async_client import lent_by, pool_of, round_trip, run_async, send_all
 from hardening.delivery.attempts import TRANSIENT
 from hardening.delivery.follower import PAUSE_S, block_ms, read, spooled
 
@@ -84,6 +83,6 @@ async def states_of(app: Celery, receipts: Sequence[str]) -> list[bytes | None]:
     keys = settings_of(app).keys
     asked: Any = [("HGET", keys.delivery(receipt), "state") for receipt in receipts]
     async with lent_by(await pool_of(app)) as connection:
-        await connection.send_packed_command(b"".join(map(pack_command, asked)), check_health=False)
+        await send_all(connection, asked)
         told: list[Any] = [await connection.read_response() for _ in receipts]
     return told

@@ -39,7 +39,7 @@ check: $(READY) ## Lint, format, types, import floors, file sizes
 	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 	$(BIN)/python -m tests.sizes
 
-test: check ## All checks and all tests, on every Redis this machine has, with coverage
+test: check ## All checks and tests, with coverage [EVERYWHERE=1: each test on every Redis this machine has]
 	$(BIN)/python -m tests.leftovers --before
 	rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest -n $(JOBS) --dist worksteal $(ARGS)

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import uuid
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,10 +56,15 @@ def pytest_configure() -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs each test on every server; where it is marked ``one_server``, on the first."""
+    """Runs each test on every server; one marked ``one_server`` on one of them, always the same, unless EVERYWHERE=1.
+
+    Half of those run on the one, and half on the other: so each server sees every kind of test.
+    """
     if "binary" in metafunc.fixturenames:
         servers = SERVERS or {"none": ""}
-        names = list(servers)[:1] if metafunc.definition.get_closest_marker("one_server") else list(servers)
+        names = list(servers)
+        if metafunc.definition.get_closest_marker("one_server") and not os.environ.get("EVERYWHERE"):
+            names = [names[zlib.crc32(metafunc.definition.nodeid.encode()) % len(names)]]
         paths = [servers[name] for name in names]
         metafunc.parametrize("binary", paths, ids=names, indirect=True, scope="session")
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from hardening.agents.actor import Agent
+    from hardening.core.scripts.agenting import Turn
 
 __all__ = ["Resident", "residents_of"]
 
@@ -34,6 +35,10 @@ class Resident:
     mark: str
     written: bytes | None = None
     entries: int = 0
+
+    def is_as(self, turn: Turn) -> bool:
+        """Whether it is what a message is to be applied to: it was not when that was taken, or that made it."""
+        return self.mark == turn.version != "" and self.mark.partition(" ")[2] != turn.message
 
 
 class Residents:

@@ -93,6 +93,9 @@ class _Run:
     def _opened(self) -> Resident | None:
         """The agent; None: the message was applied before."""
         known = self._residents.take(self._cls.name)
+        if known is not None and known.is_as(self._turn):
+            known.agent.outbox = Outbox(self._app, self._message.ask)
+            return known
         opened = self._store.open(known.mark if known else "")
         if opened.outcome == "refused":
             raise self._lost()

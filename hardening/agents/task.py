@@ -53,7 +53,8 @@ def _turn_of(task: Task[Any, Any]) -> Turn:
     said = properties.get(MAILBOX_PROPERTY) if isinstance(properties, dict) and not task.request.is_eager else None
     if said is None:
         raise AgentError("?", f"was not told by its mailbox: {AGENT_TASK} runs in hardened workers, from agent.NAME")
-    return Turn(said["queue"].removeprefix(MAILBOX_HEAD), said["consumer"], said["seq"], said["message"])
+    agent = said["queue"].removeprefix(MAILBOX_HEAD)
+    return Turn(agent, said["consumer"], said["seq"], said["message"], said["version"])
 
 
 def _ask_of(task: Task[Any, Any]) -> str:

@@ -34,6 +34,7 @@ class Held:
         seq: its number among all takes.
         crashes: how often it has crashed a process before.
         raw: its bytes, never changed.
+        version: of a mailbox: the mark of the version of its agent's state.
         begun: whether the task has been started here.
         gone: whether it was taken away, because the lease was lost or somebody wants it cancelled.
         cancelled: whether it was cancelled, so that nobody will ever run it.
@@ -44,6 +45,7 @@ class Held:
     seq: int
     crashes: int
     raw: bytes
+    version: str = ""
     begun: bool = False
     gone: bool = False
     cancelled: bool = False
@@ -51,7 +53,7 @@ class Held:
     @classmethod
     def of(cls, consumer: str, taken: TakenMessage) -> Held:
         """What a take brought, held under a consumer's name."""
-        return cls(consumer, taken.list_key, taken.seq, taken.crashes, taken.raw)
+        return cls(consumer, taken.list_key, taken.seq, taken.crashes, taken.raw, taken.version)
 
     @property
     def queue(self) -> str:

@@ -52,13 +52,17 @@ class Player:
         """Runs a message, and settles nothing."""
         payload = payloads.load(taken.raw)
         (handler, *args), kwargs, _ = json.loads(base64.b64decode(payload["body"]))
-        turn = Turn(self.agent, self.consumer, taken.seq, raw_message.message_id(taken.raw))
+        turn = Turn(self.agent, self.consumer, taken.seq, raw_message.message_id(taken.raw), taken.version)
         message = Message(handler, tuple(args), kwargs, payload["headers"].get(REPLY_HEADER) or "")
         run(self.app, hosted(self.app)[self.agent], turn, message)
 
     def ack(self, taken: TakenMessage) -> None:
         """Settles a message."""
         self.scope.ack(self.consumer, [f"{taken.seq}+"]).run(self.client)
+
+    def release(self, taken: TakenMessage) -> None:
+        """Gives a message back."""
+        self.scope.release(self.consumer, [taken.seq]).run(self.client)
 
     def handle(self) -> Any:
         """Takes, runs and settles one message, as a worker does; what was raised. None is a message, too.
@@ -72,7 +76,7 @@ class Player:
         try:
             self.run(taken)
         except Reject as error:
-            self.scope.release(self.consumer, [taken.seq]).run(self.client)
+            self.release(taken)
             return error
         except Exception as error:  # noqa: BLE001 - whatever a handler raises
             self.scope.bury(self.consumer, taken.seq, Death("failed", repr(error))).run(self.client)

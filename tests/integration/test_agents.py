@@ -11,6 +11,8 @@ from celery.exceptions import Ignore, Reject
 from hardening import handles
 from hardening.agents.errors import AgentError, HandlerUnknown, TurnLost
 from hardening.agents.residents import residents_of
+from hardening.agents.store import Store
+from hardening.core import raw as raw_message
 from hardening.core.ledger import read_ledger
 from tests.integration.agent_cases import Ledger, captured, hosted_as
 from tests.integration.agent_player import Player, moved_to, version
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from hardening.agents.ref import AgentRef
+    from hardening.core.scripts.agenting import Opened
 
 
 def balanced(player: Player) -> bool:
@@ -48,6 +51,80 @@ def test_a_message_that_was_committed_and_not_acknowledged_is_only_acknowledged(
     assert other.handle_all() == [None, None]
     assert (other.state()["total"], version(other)) == (8, 2)
     assert balanced(other)
+
+
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The marks with which agents are opened from now on."""
+    marks: list[str] = []
+    open_ = Store.open
+
+    def noted(self: Store, mark: str) -> Opened:
+        marks.append(mark)
+        return open_(self, mark)
+
+    monkeypatch.setattr(Store, "open", noted)
+    return marks
+
+
+def test_a_take_tells_which_version_a_message_is_for(player: Player, ref: AgentRef) -> None:
+    """The number, and the message that made it: nothing else changes the state before this one is settled."""
+    ref.tell("add", 1)
+    ref.tell("add", 1)
+    taken = player.take()
+    assert taken is not None
+    assert taken.version == "0 "
+    player.run(taken)
+    player.ack(taken)
+    second = player.take()
+    assert second is not None
+    assert second.version == f"1 {raw_message.message_id(taken.raw)}"
+
+
+def test_an_agent_that_is_as_it_was_is_not_asked_for(
+    player: Player, ref: AgentRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message takes one script then: its commit."""
+    marks = opened(monkeypatch)
+    for _ in range(3):
+        ref.tell("add", 2)
+    assert player.handle_all() == [None] * 3
+    assert marks == [""]
+    assert (player.state()["total"], version(player)) == (6, 3)
+
+
+def test_an_agent_that_another_process_has_run_meanwhile_is_asked_for(
+    app: Celery, player: Player, ref: AgentRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one whose version has the same number, after its state was removed by hand."""
+    marks = opened(monkeypatch)
+    ref.tell("add", 2)
+    assert player.handle_all() == [None]
+    here = vars(app).pop("_hardening_residents")
+    ref.tell("add", 3)
+    assert player.handle_all() == [None]
+    vars(app)["_hardening_residents"] = here
+    ref.tell("add", 4)
+    assert player.handle_all() == [None]
+    assert (player.state()["total"], version(player), len(marks)) == (9, 3, 3)
+    player.client.hset(player.keys.agent(ref.name), mapping={"applied": "another", "state": '{"total": 50}'})
+    ref.tell("add", 1)
+    assert player.handle_all() == [None]
+    assert (player.state()["total"], len(marks)) == (51, 4)
+
+
+def test_a_handler_does_not_run_again_for_what_this_process_has_just_applied(
+    player: Player, ref: AgentRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message was given back, for whatever reason, and is given to the same process again."""
+    ran = []
+    monkeypatch.setattr(Ledger, "look", lambda self: ran.append(self.state.total))
+    ref.tell("look")
+    taken = player.take()
+    assert taken is not None
+    player.run(taken)
+    player.release(taken)
+    assert player.handle_all() == [None]
+    assert (ran, version(player)) == ([0], 1)
 
 
 def test_a_message_whose_process_died_before_the_commit_begins_anew(

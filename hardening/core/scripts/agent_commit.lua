@@ -1,4 +1,4 @@
--- uses: clock message receipt places accept answer runner
+-- uses: clock message receipt places accept answer runner version
 -- Commits what one message did to an agent: its new state, its answers, and what it sends. All of it or, if the message
 -- is not the caller's any more, nothing. Safe to repeat. Works on a full Redis, so that mailboxes can be emptied: the
 -- first write only frees memory.
@@ -9,9 +9,8 @@
 -- ARGV: prefix, receipt_ttl_ms, worker, consumer, seq, message, mark, schema, kind, blob, reply_ttl_ms, answers, ...
 -- returns: the mark of the new version; '' refused; '=' this message was applied before
 local prefix, ttl, worker, message, kind = ARGV[1], ARGV[2], ARGV[3], ARGV[6], ARGV[9]
-local is = redis.call('HMGET', KEYS[1], 'applied', 'version')
-if is[1] == message then return '=' end
-local mark = (is[2] or '0') .. ' ' .. (is[1] or '')
+local mark, applied = version_of(KEYS[1])
+if applied == message then return '=' end
 if mark ~= ARGV[7] or not still_runs(KEYS[3], KEYS[4], ARGV[4], ARGV[5]) then return '' end
 redis.call('HDEL', KEYS[1], '')
 local last = 12 + 2 * ARGV[12]

@@ -24,12 +24,14 @@ class Turn(NamedTuple):
         consumer: who took the message.
         seq: as what.
         message: its id.
+        version: the mark of the version of the agent's state when it was taken; empty: that is not known.
     """
 
     agent: str
     consumer: str
     seq: int
     message: str
+    version: str = ""
 
 
 class Letter(NamedTuple):

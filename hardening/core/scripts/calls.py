@@ -228,12 +228,21 @@ class Death(NamedTuple):
 
 
 class TakenMessage(NamedTuple):
-    """One message a take moved in flight."""
+    """One message a take moved in flight.
+
+    Attributes:
+        list_key: the list it came from.
+        seq: its number among all takes.
+        crashes: how often it has crashed a process before.
+        raw: its bytes.
+        version: of a mailbox: the mark of the version of its agent's state, which nobody else changes meanwhile.
+    """
 
     list_key: str
     seq: int
     crashes: int
     raw: bytes
+    version: str = ""
 
 
 class Taken(NamedTuple):
@@ -265,8 +274,11 @@ class Taken(NamedTuple):
         ]
         if not messages or messages[-1].seq:
             return Taken(reply[0], reply[1], messages)
-        others = frozenset(queue_of(message.list_key) for message in messages if not message.seq)
-        return Taken(reply[0], reply[1], [message for message in messages if message.seq], others=others)
+        boxes = [message for message in messages if not message.seq]
+        others = frozenset(queue_of(box.list_key) for box in boxes if not box.raw)
+        versions = {box.crashes: box.raw.decode() for box in boxes if box.raw}
+        taken = [one._replace(version=versions.get(one.seq, "")) for one in messages if one.seq]
+        return Taken(reply[0], reply[1], taken, others=others)
 
 
 class Buried(NamedTuple):

@@ -33,9 +33,9 @@ local function has_turn(prefix, list, box, now)
   return box.may
 end
 
--- A message was taken: until it is settled none is. One of the senders that wait for room is told that there is some;
--- where the last token was not fetched, none waits.
-local function give_turn(box, consumer, seq)
+-- A message was taken: until it is settled none is, and nothing else changes the agent's state. One of the senders that
+-- wait for room is told that there is some; where the last token was not fetched, none waits.
+local function give_turn(box, prefix, list, consumer, seq)
   if box.holder ~= consumer then redis.call('HINCRBY', box.key, 'fence', 1) end
   redis.call('HSET', box.key, 'holder', consumer, 'seq', seq)
   local is_unread = box.is[7] and redis.call('EXISTS', box.key .. ':room') == 1
@@ -44,5 +44,5 @@ local function give_turn(box, consumer, seq)
     redis.call('LPUSH', box.key .. ':room', '1')
     redis.call('PEXPIRE', box.key .. ':room', 60000)
   end
-  box.may = false
+  box.may, box.given = false, {box.at, 0, seq, (version_of(prefix .. ':agent:' .. string.sub(queue_of(list), 7)))}
 end

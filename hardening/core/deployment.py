@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hardening.core.settings import Settings
 
 __all__ = [
+    "LEAST_PATIENCE_S",
     "channel_of",
     "client_of",
     "forget_clients",
@@ -46,8 +47,9 @@ _SCOPE = "_hardening_scope"
 #: Of kombu's channel: what it asks when it is made, and how many connections it allows itself. Ours are one
 #: for each thread that sends or waits; a user's own limit stays.
 _UNASKED = {"client": SimpleNamespace(ping=lambda: None), "max_connections": 2**31}
-#: The steps of patience, in seconds.
-_PATIENCE_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+#: The least patience that anybody has with Redis, and the steps of it, in seconds.
+LEAST_PATIENCE_S = 0.1
+_PATIENCE_S = (LEAST_PATIENCE_S, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 _mutex = forked_lock()
 _hardened: WeakSet[Celery] = WeakSet()
@@ -136,7 +138,7 @@ def forget_clients(app: Celery) -> None:
 def _step_below(patience_s: float | None, most_s: float) -> float:
     if patience_s is None or patience_s >= most_s:
         return most_s
-    return max((step for step in _PATIENCE_S if step <= patience_s), default=_PATIENCE_S[0])
+    return max((step for step in _PATIENCE_S if step <= patience_s), default=LEAST_PATIENCE_S)
 
 
 def _connect(app: Celery, patience_s: float) -> Redis:

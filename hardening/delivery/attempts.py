@@ -13,7 +13,7 @@ from tenacity import AsyncRetrying, Retrying, retry_if_exception_type
 from tenacity import wait_random_exponential as full_jitter
 
 from hardening.core import telemetry
-from hardening.core.deployment import client_of, forget_clients
+from hardening.core.deployment import LEAST_PATIENCE_S, client_of, forget_clients
 from hardening.core.membership import boot_clock_s
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Attempts:
             self.count += 1
             try:
                 with self._breaker.watching(generation):
-                    async with asyncio.timeout(self.left_s):
+                    async with asyncio.timeout(max(self.left_s, LEAST_PATIENCE_S)):
                         return await publish()
             except TRANSIENT as error:
                 self.is_uncertain |= not is_refusal(error)

@@ -69,7 +69,6 @@ class Hierarchy:
         for name in tree:
             if name in self._above:
                 raise ValueError(f"agent {name!r} stands twice in the hierarchy")
-
             self._above[name] = above
             levels.setdefault(level, []).append(name)
             below: Any = tree[name] if hasattr(tree, "keys") else ()  # type: ignore[call-overload]

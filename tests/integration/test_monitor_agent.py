@@ -45,7 +45,7 @@ class Post:
         self.player = Player(app, self.name)
         mailing.found(self.player.keys, self.name, 100).run(self.player.client)
         subscribe("alert.*", app.signature("shop.told", queue=self.told), durable=True, app=app)
-        self.cls.wake(app)
+        agent(self.cls.name, app=app).tell("wake")
 
     def ask(self, handler: str, *args: Any, **kwargs: Any) -> Any:
         """Asks it."""
@@ -148,7 +148,7 @@ def test_there_is_one_series_of_looks(app: Celery, prefix: str) -> None:
     with running(post.player):
         eventually(lambda: post.ask("status")["looked_s"])
         post.ref.tell("look", 0).wait("acked", timeout=20)
-        post.cls.wake(app).wait("acked", timeout=20)
+        agent(post.cls.name, app=app).tell("wake").wait("acked", timeout=20)
     assert post.player.state()["series"] == 1
     assert post.player.client.zcard(post.player.keys.scheduled) == 1
 

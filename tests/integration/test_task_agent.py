@@ -260,4 +260,4 @@ def test_it_goes_on_when_redis_was_away_for_a_look(desk: Desk, monkeypatch: pyte
     monkeypatch.setattr("workers.task_agent.look_at", away)
     eventually(lambda: len(looks) >= 4)
     eventually(lambda: desk.state("m") == "done")
-    desk.cls.wake(desk.app).wait("acked", timeout=20)
+    agent(desk.cls.name, app=desk.app).tell("wake").wait("acked", timeout=20)

@@ -230,10 +230,7 @@ def _place_of(held: Held | None) -> dict[str, Any] | None:
     """From which mailbox a message was taken, and as what; None: it is held by nobody."""
     if held is None:
         return None
-    return {
-        "consumer": held.consumer, "queue": held.queue, "seq": held.seq, "message": held.message_id,
-        "crashes": held.crashes,
-    }  # fmt: skip
+    return {"consumer": held.consumer, "queue": held.queue, "seq": held.seq, "message": held.message_id}
 
 
 def _death_of(exc_info: ExceptionInfo) -> Death | None:

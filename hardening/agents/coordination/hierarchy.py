@@ -120,9 +120,7 @@ class Hierarchy:
             kombu.exceptions.EncodeError: the arguments are not JSON.
         """
         reached, timeout_s = bench or bench_of(app), checked_s(timeout, "timeout")
-        return HierarchyResult(
-            tuple(reached.spread(names, handler, args, confirm, timeout_s) for names in self.levels)
-        )  # fmt: skip
+        return HierarchyResult(tuple(reached.spread(names, handler, args, confirm, timeout_s) for names in self.levels))
 
 
 def hierarchy(tree: Tree) -> Hierarchy:

@@ -15,14 +15,6 @@ if TYPE_CHECKING:
     from redis import Redis
 
 
-@pytest.fixture
-def room(client: Redis, prefix: str) -> Mailroom:
-    """A mailbox with two hosts, and nobody who holds it."""
-    room = Mailroom(client, prefix)
-    room.host("v", "w")
-    return room
-
-
 def test_a_mailbox_is_made_by_whoever_tells_it_something_first(client: Redis, prefix: str) -> None:
     """With the bound it gives; later ones are told the bound that there is."""
     room = Mailroom(client, prefix)

@@ -21,7 +21,7 @@ from hardening.core.deployment import client_of, settings_of
 from hardening.core.raw import new_id
 from hardening.core.scripts.signalling import Number
 from workers.health import Alerts, scores_of
-from workers.readings import LIMITS, Before, take_readings
+from workers.readings import LIMITS, Before, take_readings, time_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -176,8 +176,6 @@ class MonitorAgent(Agent):
 
     def _now_s(self) -> float:
         try:
-            found: Any = client_of(self.app).time()
+            return time_at(client_of(self.app))
         except (RedisError, OSError):
             return float(self.state.looked_s)
-        seconds, micros = found
-        return float(seconds + micros / 1e6)

@@ -9,7 +9,7 @@ SEED ?= 1
 ORDERS ?= 60
 KILLS ?= 500
 SECONDS ?= 600
-# Most of the fault tests' time is waiting, so two run beside each other.
+# Most of the fault tests' time is waiting, so four run beside each other.
 JOBS ?= 4
 
 .DEFAULT_GOAL := help

@@ -13,17 +13,7 @@ import click
 from celery.bin.base import CeleryCommand, handle_preload_options
 
 from beat_schedules.asked import with_definition, with_name
-from hardening.core.console import (
-    Column,
-    as_json,
-    brief_age,
-    counted,
-    deployment_of,
-    one_line,
-    printable,
-    say,
-    say_table,
-)
+from hardening.core.console import Column, as_json, brief_age, deployment_of, one_line, printable, say, say_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["schedules"]
 
 _MISSING, _SICK = 3, 1
-_NOUN = "schedule"
 _ENTRIES = (
     Column("name", folds=True),
     Column("state"),
@@ -94,9 +83,7 @@ def list_(ctx: click.Context, *, state: str | None, json_: bool) -> None:
             for entry in entries:
                 say(as_json(as_object(entry)))
             return
-        if entries:
-            say_table(ctx, _ENTRIES, [_as_row(entry, now_ms / 1000) for entry in entries])
-        say(counted(len(entries), _NOUN))
+        say_rows(ctx, _ENTRIES, [_as_row(entry, now_ms / 1000) for entry in entries], "schedule")
         for entry in entries:
             if entry.fault or entry.error:
                 say(f"{printable(entry.name)}: {one_line(entry.fault or entry.error)}")
@@ -181,9 +168,7 @@ def history(ctx: click.Context, *, name: str, json_: bool) -> None:
             for past in slots:
                 say(as_json(_as_past(past)))
             return
-        if slots:
-            say_table(ctx, _SLOTS, [_past_row(past) for past in slots])
-        say(counted(len(slots), "slot"))
+        say_rows(ctx, _SLOTS, [_past_row(past) for past in slots], "slot")
 
 
 @schedules.command(cls=CeleryCommand)

@@ -38,8 +38,8 @@ _RESULTS = Path(__file__).parent / "results"
 def main(**options: Any) -> None:
     """Measures hardened against stock Celery in the same run.
 
-    NAMES are publish, broadcast, cancel, receipts, throughput, queues, recovery, deadletters, idle, depth and monitors;
-    default: all.
+    NAMES are publish, broadcast, signals, cancel, receipts, throughput, queues, recovery, deadletters, idle, depth,
+    monitors and agents; default: all.
 
     The whole run is kept in benchmarks/results/latest.json. Any other, with --quick, with --rounds or of some measures
     only, goes to partial.local.json beside it, which git ignores.

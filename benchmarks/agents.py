@@ -12,7 +12,6 @@ from pydantic import Field
 
 from benchmarks.failure import MeasureFailed
 from benchmarks.row import Row, Target
-from benchmarks.sample import Sample
 
 if TYPE_CHECKING:
     from benchmarks.stage import Stage
@@ -130,21 +129,13 @@ class Keeper:
 def measure(stage: Stage) -> list[Row]:
     """Each round on a new server."""
     calls, size = stage.pick(300, 100), 1_048_576
-    added_us, ratios, floors, computed, restored_ms = [], [], [], [], []
-    rounds = stage.rounds(full=5, quick=3)
-    for number in range(1, rounds + 1):
-        stage.tell(f"round {number} of {rounds}")
-        with stage.redis() as server, stage.child("benchmarks.agents:Keeper", server) as child:
-            added, ratio, floor, ratio_computed, restored = child.ask(timeout_s=_PATIENCE_S, calls=calls, size=size)
-        added_us.append(added)
-        ratios.append(ratio)
-        floors.append(floor)
-        computed.append(ratio_computed)
-        restored_ms.append(restored)
+    added, ratio, floor, computed, restored = stage.samples(
+        "benchmarks.agents:Keeper", stage.rounds(full=5, quick=3), timeout_s=_PATIENCE_S, calls=calls, size=size
+    )
     return [
-        Row(name="added to a handler", unit="us", hardened=Sample.of(added_us)),
-        Row(name="run / called, 5 ms", unit="x", hardened=Sample.of(ratios), target=Target.at_most(1.05)),
-        Row(name="with a PING / called, 5 ms", unit="x", hardened=Sample.of(floors)),
-        Row(name="the same, 5 ms of computing", unit="x", hardened=Sample.of(computed), target=Target.at_most(1.05)),
-        Row(name="restored, 1 MB", unit="ms", hardened=Sample.of(restored_ms), target=Target.at_most(100)),
+        Row(name="added to a handler", unit="us", hardened=added),
+        Row(name="run / called, 5 ms", unit="x", hardened=ratio, target=Target.at_most(1.05)),
+        Row(name="with a PING / called, 5 ms", unit="x", hardened=floor),
+        Row(name="the same, 5 ms of computing", unit="x", hardened=computed, target=Target.at_most(1.05)),
+        Row(name="restored, 1 MB", unit="ms", hardened=restored, target=Target.at_most(100)),
     ]

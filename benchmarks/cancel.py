@@ -11,7 +11,6 @@ from benchmarks.app import QUEUE, make_app, noop_of
 from benchmarks.failure import MeasureFailed
 from benchmarks.mint import Mint, fill
 from benchmarks.row import Row, Target
-from benchmarks.sample import Sample
 from benchmarks.side import Side
 
 if TYPE_CHECKING:
@@ -76,12 +75,9 @@ class Canceller:
 def measure(stage: Stage) -> list[Row]:
     """Each round on a new server."""
     rounds, depth = stage.rounds(full=3, quick=2), stage.pick(1_000_000, 20_000)
-    answers = []
-    for number in range(1, rounds + 1):
-        stage.tell(f"round {number} of {rounds}")
-        with stage.redis() as server, stage.child("benchmarks.cancel:Canceller", server) as child:
-            answers.append(child.ask(timeout_s=_PATIENCE_S, depth=depth))
-    newest, middle, oldest, searching, removing = (Sample.of(values) for values in zip(*answers, strict=True))
+    newest, middle, oldest, searching, removing = stage.samples(
+        "benchmarks.cancel:Canceller", rounds, timeout_s=_PATIENCE_S, depth=depth
+    )
     return [
         Row(name=f"cancel the newest of {depth:,}", unit="ms", hardened=newest),
         Row(name=f"cancel one in the middle of {depth:,}", unit="ms", hardened=middle),

@@ -13,7 +13,6 @@ from benchmarks.app import QUEUE
 from benchmarks.failure import MeasureFailed
 from benchmarks.mint import Mint, fill
 from benchmarks.row import Row, Target
-from benchmarks.sample import Sample
 from benchmarks.side import Side
 from dlq import DeadLetters, Selection
 from hardening.core.scripts import Death, Scope, Taken
@@ -146,16 +145,10 @@ def measure(stage: Stage) -> list[Row]:
     """Each round on a new server."""
     rounds = stage.rounds(full=3, quick=2)
     entries, buried, replayed = stage.pick((1_000_000, 5_000, 50_000), (20_000, 1_000, 5_000))
-    answers = []
-    for number in range(1, rounds + 1):
-        stage.tell(f"round {number} of {rounds}")
-        with stage.redis() as server, stage.child("benchmarks.deadletters:Graveyard", server) as child:
-            answers.append(
-                child.ask(timeout_s=_PATIENCE_S, entries=entries, buried=buried, replayed=replayed)
-            )  # fmt: skip
-    bury, listing, finding, counting, replay, some, block, size = (
-        Sample.of(values) for values in zip(*answers, strict=True)
-    )
+    bury, listing, finding, counting, replay, some, block, size = stage.samples(
+        "benchmarks.deadletters:Graveyard", rounds, timeout_s=_PATIENCE_S, entries=entries, buried=buried,
+        replayed=replayed,
+    )  # fmt: skip
     return [
         Row(name="bury", unit="/s", hardened=bury),
         Row(name=f"list {_PAGE} of {entries:,}", unit="ms", hardened=listing, target=Target.at_most(50)),

@@ -8,7 +8,6 @@ from redis import Redis
 
 from benchmarks.app import QUEUE, make_app, noop_of
 from benchmarks.row import Row
-from benchmarks.sample import Sample
 from benchmarks.side import Side
 from hardening.core.scripts import Scope, Taken
 from hardening.core.scripts.calls import renew
@@ -68,12 +67,7 @@ class Archive:
 def measure(stage: Stage) -> list[Row]:
     """Each round on a new server."""
     rounds, receipts = stage.rounds(full=3, quick=2), stage.pick(50_000, 5_000)
-    answers = []
-    for number in range(1, rounds + 1):
-        stage.tell(f"round {number} of {rounds}")
-        with stage.redis() as server, stage.child("benchmarks.receipts:Archive", server) as child:
-            answers.append(child.ask(timeout_s=_PATIENCE_S, receipts=receipts))
-    queued, acked = (Sample.of(values) for values in zip(*answers, strict=True))
+    queued, acked = stage.samples("benchmarks.receipts:Archive", rounds, timeout_s=_PATIENCE_S, receipts=receipts)
     return [
         Row(name="memory of a receipt, queued", unit="bytes", hardened=queued),
         Row(name="memory of a receipt, acked", unit="bytes", hardened=acked),

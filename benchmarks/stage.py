@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmarks.child import Child
 from benchmarks.placement import Placement
+from benchmarks.sample import Sample
 from benchmarks.worker import Worker
 from hardening.core.embedded import EmbeddedRedis
 
@@ -90,6 +91,22 @@ class Stage:
             Placement.hold(server.pid, self.placement.server)
         processor = None if self.placement is None else self.placement.child
         return Child(subject, {"url": server.url, **spec}, self._log("child"), processor=processor)
+
+    def samples(self, subject: str, rounds: int, *, timeout_s: float, **asked: Any) -> Iterator[Sample]:
+        """What a subject answers, each round on a new server: one sample for each of its figures.
+
+        Args:
+            subject: as :meth:`child` takes it.
+            rounds: how many.
+            timeout_s: how long one may take, in seconds.
+            **asked: what it is asked.
+        """
+        found = []
+        for number in range(1, rounds + 1):
+            self.tell(f"round {number} of {rounds}")
+            with self.redis() as server, self.child(subject, server) as child:
+                found.append(child.ask(timeout_s=timeout_s, **asked))
+        return map(Sample.of, zip(*found, strict=True))
 
     def worker(self, server: Server, side: Side, **options: Any) -> Worker:
         """A worker; the options are those of :class:`Worker`."""

@@ -25,9 +25,8 @@ NEVER_HEALS: dict[str, str] = {
     Reason.CRASHED: "it has killed its process several times, and would kill others",
     Reason.UNDECODABLE: "its bytes stay the same",
     Reason.EXPIRED: "its sender said that later is too late",
-    Reason.MAILBOX_FULL: "its agent could not keep up, and messages that come late come out of order",
-    Reason.SCHEDULE_FAILED: "its schedule goes on, and whether a late slot is still wanted is for people to say",
     Reason.MAILBOX_FULL: "its mailbox was to drop it; by now it would come out of order, and past the bound",
+    Reason.SCHEDULE_FAILED: "its schedule goes on, and whether a late slot is still wanted is for people to say",
     Reason.REJECTED: "its task looked at it and decided",
 }
 _DEFAULTS = {"base_s": 30.0, "factor": 2.0, "cap_s": 3600.0, "attempts": 5.0}

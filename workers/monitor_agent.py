@@ -14,21 +14,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 from redis.exceptions import RedisError
 
-from hardening.agents import Agent, AgentState, Refused, agent, handles
+from hardening.agents import Agent, AgentState, Refused, handles
 from hardening.agents.router.emitting import emit_again
 from hardening.agents.router.errors import EmitFailed
 from hardening.core.deployment import client_of, settings_of
 from hardening.core.raw import new_id
 from hardening.core.scripts.signalling import Number
 from workers.health import Alerts, scores_of
-from workers.readings import LIMITS, Before, take_readings
+from workers.readings import LIMITS, Before, take_readings, time_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from celery import Celery
-
-    from hardening.delivery.receipt import Receipt
     from workers.health import Limit
 
 __all__ = ["MonitorAgent"]
@@ -74,11 +71,6 @@ class MonitorAgent(Agent):
         series: int = 0
         looked_s: float = 0.0
         due_s: float = 0.0
-
-    @classmethod
-    def wake(cls, app: Celery) -> Receipt:
-        """Has it begin, unless it has; for a worker that begins to host it. To do so again does no harm."""
-        return agent(cls.name, app=app).tell("wake")
 
     # -- what people ask of it
 
@@ -131,8 +123,8 @@ class MonitorAgent(Agent):
     # -- what it tells itself
 
     @handles("wake")
-    def wake_up(self) -> None:
-        """A worker begins to host it."""
+    def wake(self) -> None:
+        """A worker begins to host it: it begins to look, unless it has. To be told so again does no harm."""
         self._revive()
 
     @handles("look")
@@ -184,8 +176,6 @@ class MonitorAgent(Agent):
 
     def _now_s(self) -> float:
         try:
-            found: Any = client_of(self.app).time()
+            return time_at(client_of(self.app))
         except (RedisError, OSError):
             return float(self.state.looked_s)
-        seconds, micros = found
-        return float(seconds + micros / 1e6)

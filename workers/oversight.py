@@ -43,11 +43,11 @@ def doubts_in(workflow: Workflow, census: Census, crew: Crew) -> Iterator[Doubt]
     for one in workflow.open():
         if one.attempt.state != "given" or one.attempt.doubt:
             continue
-        place = census.messages.get(one.attempt.receipt, "")
+        state, reason = census.messages.get(one.attempt.receipt, ("", ""))
         unable = census.unable.get(one.attempt.agent)
-        if place.startswith("dead"):
-            yield Doubt(one, "dead", f"its message died ({place.removeprefix('dead ')}), see celery dlq")
-        elif unable and place in WAITING and others_for(workflow, one.step, census, crew):
+        if state == "dead":
+            yield Doubt(one, "dead", f"its message died ({reason}), see celery dlq")
+        elif unable and state in WAITING and others_for(workflow, one.step, census, crew):
             yield Doubt(one, "unable", f"agent {one.attempt.agent} is {unable}")
         elif (one.step, one.number) in late:
             yield Doubt(one, "late", f"not done within {workflow.spec.steps[one.step].stall_after_s:g} s")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from hardening.core.keys import Keys
 
-__all__ = ["LIMITS", "Before", "take_readings"]
+__all__ = ["LIMITS", "Before", "take_readings", "time_at"]
 
 #: Over how many looks errors are counted, and of how many messages at least there is a rate.
 _LOOKS, _FEWEST = 12, 10
@@ -67,7 +67,7 @@ def take_readings(client: Redis, keys: Keys, before: Before, disk: str) -> tuple
         redis.RedisError: as the client raises it.
     """
     begin_s = time.perf_counter()
-    seconds, micros = _time(client)
+    now_s = time_at(client)
     latency_s = time.perf_counter() - begin_s
     machine = look_at_machine(disk)
     census = take_census(client, keys)
@@ -85,16 +85,18 @@ def take_readings(client: Redis, keys: Keys, before: Before, disk: str) -> tuple
         "dead_workers": len(census.dead),
     }
     readings = {name: round(float(value), 6) for name, value in found.items() if value is not None}
-    return (
-        readings,
-        Before(boot=machine.boot, busy=machine.busy, total=machine.total, ended=ended),
-        seconds + micros / 1e6,
-    )
+    return readings, Before(boot=machine.boot, busy=machine.busy, total=machine.total, ended=ended), now_s
 
 
-def _time(client: Redis) -> tuple[int, int]:
+def time_at(client: Redis) -> float:
+    """The time at Redis, in seconds.
+
+    Raises:
+        redis.RedisError: as the client raises it.
+    """
     found: Any = client.time()
-    return found[0], found[1]
+    seconds, micros = found
+    return float(seconds + micros / 1e6)
 
 
 def _share(before: Before, boot: str, busy: int, total: int) -> float | None:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hardening.core.errors import ConfigError
 from workers.health import Limit  # noqa: TC001 - pydantic reads it
@@ -17,8 +16,6 @@ from workers.readings import LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from pydantic_settings import PydanticBaseSettingsSource
 
 __all__ = ["StackSettings"]
 
@@ -32,13 +29,13 @@ _CELERYS = {
 _REDIS = frozenset({"redis", "rediss"})
 
 
-class StackSettings(BaseSettings):
+class StackSettings(BaseModel):
     """Every setting of the stack, each under its name in capitals: ``REDIS_URL``.
 
     The constructor takes what it is given and reads nothing; :meth:`load` reads the environment.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     #: Redis, as ``redis://host:6379/0`` or ``rediss://``; what :func:`hardening.harden` takes.
     redis_url: str = Field(default="redis://localhost:6379/0", pattern=r"^[a-z+]+://\S+$")
@@ -97,17 +94,6 @@ class StackSettings(BaseSettings):
         if faults:
             raise ConfigError(faults)
         return settings
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic's
-        init_settings: PydanticBaseSettingsSource,
-        *_: PydanticBaseSettingsSource,
-        **__: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What the constructor reads: its arguments."""
-        return (init_settings,)
 
     @field_validator("include", mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""The agents of the stack: whoever imports this hosts them, configured as the environment says."""
+"""The agents of the stack: which there are, as they are configured, and how they are hosted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery.signals import worker_ready
 
-from hardening.agents import host
+from hardening.agents import agent, host
 from hardening.core.agent_keys import mailbox_queue
 from hardening.core.root_error import HardeningError
 from workers.coordinator_agent import CoordinatorAgent
@@ -56,9 +56,9 @@ def host_agents(app: Celery, *classes: type[Agent]) -> None:
         if sender is None or sender.app is not app:
             return
         for cls in classes:
-            if mailbox_queue(cls.name) in app.amqp.queues.consume_from and hasattr(cls, "wake"):
+            if mailbox_queue(cls.name) in app.amqp.queues.consume_from and "wake" in cls.handlers:
                 try:
-                    cls.wake(app)
+                    agent(cls.name, app=app).tell("wake")
                 except HardeningError as error:  # whoever asks it next wakes it, too
                     logger.warning("agent %s is not woken: %s", cls.name, error)
 

@@ -12,13 +12,13 @@ Does not guarantee: that a task runs once. It is delivered as any message is, an
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from kombu.utils.json import dumps
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
-from hardening.agents import Agent, AgentState, Mailbox, Refused, agent, handles
+from hardening.agents import Agent, AgentState, Mailbox, Refused, handles
 from hardening.core.agent_message import AGENT_TASK
 from hardening.core.deployment import client_of, settings_of
 from hardening.core.errors import ConfigError
@@ -27,11 +27,6 @@ from workers.messages import Look, look_at
 from workers.oversight import withdrawn
 from workers.submission import Submission
 from workers.work_queue import Item, PauseRule, QueueFull, WorkQueue
-
-if TYPE_CHECKING:
-    from celery import Celery
-
-    from hardening.delivery.receipt import Receipt
 
 __all__ = ["TaskAgent"]
 
@@ -81,11 +76,6 @@ class TaskAgent(Agent):
         is_ticking: bool = False
         ticked_s: float = 0.0
         pause_s: float = 0.0
-
-    @classmethod
-    def wake(cls, app: Celery) -> Receipt:
-        """Has it look after what it has; for a worker that begins to host it. To do so again does no harm."""
-        return agent(cls.name, app=app).tell("wake")
 
     # -- what people ask of it
 
@@ -196,8 +186,8 @@ class TaskAgent(Agent):
     # -- what it tells itself
 
     @handles("wake")
-    def wake_up(self) -> None:
-        """A worker begins to host it."""
+    def wake(self) -> None:
+        """A worker begins to host it: it looks after what it has. To be told so again does no harm."""
         self._go_on(self._look())
 
     @handles("tick")

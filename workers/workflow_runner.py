@@ -115,7 +115,8 @@ class WorkflowRunner(Agent):
             telemetry.emit(WorkflowStepStalled(**about, since_s=now_s - one.attempt.since_s, policy=policy))
 
     def _withdrawn(self, receipt: str, census: Census) -> bool:
-        return census.messages.get(receipt) in _NOT_BEGUN and withdrawn(self.app, receipt)
+        state, _ = census.messages.get(receipt, ("", ""))
+        return state in _NOT_BEGUN and withdrawn(self.app, receipt)
 
     def _release(self) -> None:
         """Removes what nobody waits for any more, and tells who was given it."""

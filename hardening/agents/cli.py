@@ -20,6 +20,7 @@ from hardening.core.console import (
     deployment_of,
     one_line,
     say,
+    say_rows,
     say_table,
     shortened,
 )
@@ -79,9 +80,7 @@ def list_(ctx: click.Context, *, json_: bool) -> None:
         for one in found:
             say(as_json(asdict(one)))
         return
-    if found:
-        say_table(ctx, _COLUMNS, [_row(one) for one in found])
-    say(counted(len(found), "agent"))
+    say_rows(ctx, _COLUMNS, [_row(one) for one in found], "agent")
 
 
 @agents.command(cls=CeleryCommand)

@@ -63,9 +63,7 @@ class Outbox:
     ) -> None:  # fmt: skip
         """Has a message go out; with a receipt, if that has an id."""
         if not self._is_mute:
-            self._letters.append(
-                letter_to(self._app, agent, handler, args, kwargs, delay_s=delay_s, receipt=receipt)
-            )  # fmt: skip
+            self._letters.append(letter_to(self._app, agent, handler, args, kwargs, delay_s=delay_s, receipt=receipt))
 
     def send(
         self, task: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], options: Mapping[str, Any], receipt: str

@@ -187,9 +187,7 @@ class _Run:
         return Change("state", written, **said), written
 
     def _lost(self) -> Reject:
-        telemetry.emit(
-            AgentTurnLost(agent=self._cls.name, handler=self._message.handler, message=self._turn.message)
-        )  # fmt: skip
+        telemetry.emit(AgentTurnLost(agent=self._cls.name, handler=self._message.handler, message=self._turn.message))
         return Reject(TurnLost(self._cls.name), requeue=True)
 
     def _failed(self, error: BaseException, strategy: str = "", *, answers: bool = False) -> None:

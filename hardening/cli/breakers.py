@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from celery.bin.base import CeleryCommand, handle_preload_options
 
-from hardening.core.console import Column, as_json, brief_age, counted, deployment_of, one_line, say, say_table
+from hardening.core.console import Column, as_json, brief_age, deployment_of, one_line, say, say_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["breakers"]
 
 _NOTHING = 3
-_NOUN = "breaker"
 _COLUMNS = (
     Column("breaker", folds=True),
     Column("state"),
@@ -65,9 +64,7 @@ def list_(ctx: click.Context, *, json_: bool) -> None:
         for standing in found:
             say(as_json(asdict(standing)))
         return
-    if found:
-        say_table(ctx, _COLUMNS, [_row(standing) for standing in found])
-    say(counted(len(found), _NOUN))
+    say_rows(ctx, _COLUMNS, [_row(standing) for standing in found], "breaker")
 
 
 def _by_hand(function: Callable[..., None]) -> Callable[..., None]:

@@ -33,6 +33,7 @@ __all__ = [
     "one_line",
     "printable",
     "say",
+    "say_rows",
     "say_table",
     "shortened",
 ]
@@ -197,6 +198,13 @@ def say_table(ctx: Context, columns: Sequence[Column], rows: Iterable[Sequence[o
     with console.capture() as capture:
         console.print(table)
     say("\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n")))
+
+
+def say_rows(ctx: Context, columns: Sequence[Column], rows: Sequence[Sequence[object]], noun: str) -> None:
+    """Prints a table, unless it is empty, and how many rows it has; see :func:`say_table`."""
+    if rows:
+        say_table(ctx, columns, rows)
+    say(counted(len(rows), noun))
 
 
 def _natural_width(columns: Sequence[Column], cells: Sequence[Sequence[str]], at: int) -> int:

@@ -158,10 +158,12 @@ def end_call(request: Any, error: BaseException | None, *, is_known: bool = True
     """Tells the breaker how a run ended, once.
 
     Args:
-        request: that was let through, or another.
+        request: that was let through, or another; one whose task has no breaker has nothing to tell.
         error: what its task raised, or what killed it; None: nothing.
         is_known: False: how it ended says nothing of the service.
     """
+    if request.circuit is None:
+        return
     vars(request).pop("on_success", None)  # which refers to the request
     if request.passage is not None:
         (circuit, passage), request.passage = request.passage, None

@@ -232,7 +232,7 @@ def _place_of(held: Held | None) -> dict[str, Any] | None:
         return None
     return {
         "consumer": held.consumer, "queue": held.queue, "seq": held.seq, "message": held.message_id,
-        "crashes": held.crashes, "version": held.version,
+        "version": held.version,
     }  # fmt: skip
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from celery.exceptions import Reject
@@ -19,9 +21,11 @@ from hardening.core.scripts import Death, Recovery, Scope, Taken, TakenMessage, 
 from hardening.core.scripts.agenting import Turn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from celery import Celery
 
-__all__ = ["Player", "moved_to", "version"]
+__all__ = ["Player", "moved_to", "version", "works"]
 
 
 class Player:
@@ -116,3 +120,21 @@ def moved_to(player: Player, consumer: str) -> Player:
 def version(player: Player) -> int:
     """How often the state was committed."""
     return int(player.client.hget(player.keys.agent(player.agent), "version") or 0)
+
+
+@contextmanager
+def works(player: Player, do: Callable[[], Any] | None = None) -> Iterator[None]:
+    """Does something, such as handling all there is, for as long as the block lasts."""
+    is_over = threading.Event()
+
+    def go() -> None:
+        while not is_over.wait(0.01):
+            (do or player.handle_all)()
+
+    thread = threading.Thread(target=go)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join(20)

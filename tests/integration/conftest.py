@@ -20,6 +20,7 @@ from tests.integration.adding import add_of
 from tests.integration.agent_cases import hosted_as
 from tests.integration.agent_player import Player
 from tests.integration.coordinating import Outage
+from tests.integration.mailroom import Mailroom
 from tests.integration.scheduling import Scheduling
 from tests.integration.spooling import AWAY, app_for
 from tests.integration.stage import Stage
@@ -44,6 +45,13 @@ def own_server() -> Iterator[EmbeddedRedis]:
         yield running
 
 
+@pytest.fixture(scope="module", params=[*SERVERS.values()], ids=[*SERVERS])
+def small_server(request: pytest.FixtureRequest) -> Iterator[EmbeddedRedis]:
+    """A Redis that no other test is on, for it will be full."""
+    with EmbeddedRedis(server=request.param, config={"maxmemory": "256mb"}) as running:
+        yield running
+
+
 @pytest.fixture
 def master(binary: str) -> Iterator[EmbeddedRedis]:
     """A Redis of this test's own, which waits for no further replicas before it serves one."""
@@ -65,6 +73,14 @@ def replica(binary: str, master: EmbeddedRedis) -> Iterator[EmbeddedRedis]:
 def stage(client: Redis, prefix: str) -> Stage:
     """An empty deployment of this test's own."""
     return Stage(client, prefix)
+
+
+@pytest.fixture
+def room(client: Redis, prefix: str) -> Mailroom:
+    """A mailbox with two hosts, and nobody who holds it."""
+    room = Mailroom(client, prefix)
+    room.host("v", "w")
+    return room
 
 
 @pytest.fixture

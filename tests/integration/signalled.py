@@ -52,7 +52,7 @@ class Signals:
         known = self.version if version is None else version
         call = signalling.emit(
             self.stage.scope, Number("m", number), copies, version=known, grace_ms=GRACE_MS, **options
-        )  # fmt: skip
+        )
         reply = self.stage.run(call)
         return reply.decode() if isinstance(reply, bytes) else int(reply)
 

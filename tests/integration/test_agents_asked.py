@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,11 +14,9 @@ from hardening.core.membership import boot_clock_s
 from hardening.core.scripts import Death, mailing
 from tests.eventually import eventually
 from tests.integration.agent_cases import hosted_as
-from tests.integration.agent_player import Player
+from tests.integration.agent_player import Player, works
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from celery import Celery
 
     from hardening.agents.ref import AgentRef
@@ -35,24 +32,6 @@ def ref(app: Celery, name: str) -> AgentRef:
     player = Player(app, name, "founder")
     mailing.found(player.keys, name, cls.mailbox.bound).run(player.client)
     return agent(name, app=app)
-
-
-@contextmanager
-def works(player: Player, do: Callable[[], Any] | None = None) -> Iterator[None]:
-    """Does something, such as handling all there is, for as long as the block lasts."""
-    is_over = threading.Event()
-
-    def go() -> None:
-        while not is_over.wait(0.01):
-            (do or player.handle_all)()
-
-    thread = threading.Thread(target=go)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join(20)
 
 
 def asked(ref: AgentRef, way: str, *args: Any, **options: Any) -> Any:

@@ -99,9 +99,7 @@ def test_the_script_refuses_what_is_early_or_was_sent(scheduling: Scheduling, sl
     assert scheduling.sent() == []
 
 
-@pytest.mark.parametrize(
-    ("policy", "expected"), [("skip", []), ("one", [3]), ("all", [0, 1, 2, 3])]
-)  # fmt: skip
+@pytest.mark.parametrize(("policy", "expected"), [("skip", []), ("one", [3]), ("all", [0, 1, 2, 3])])
 def test_what_was_missed_is_caught_up_as_the_entry_says(
     scheduling: Scheduling, policy: str, expected: list[int]
 ) -> None:

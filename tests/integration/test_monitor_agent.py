@@ -16,8 +16,7 @@ from hardening.agents.router import EmitFailed
 from hardening.core.scripts import mailing
 from tests.eventually import eventually
 from tests.integration.agent_cases import hosted_as
-from tests.integration.agent_player import Player
-from tests.integration.test_task_agent import running
+from tests.integration.agent_player import Player, works
 from workers.health import Limit
 from workers.monitor_agent import MonitorAgent
 
@@ -45,7 +44,7 @@ class Post:
         self.player = Player(app, self.name)
         mailing.found(self.player.keys, self.name, 100).run(self.player.client)
         subscribe("alert.*", app.signature("shop.told", queue=self.told), durable=True, app=app)
-        self.cls.wake(app)
+        agent(self.cls.name, app=app).tell("wake")
 
     def ask(self, handler: str, *args: Any, **kwargs: Any) -> Any:
         """Asks it."""
@@ -72,7 +71,7 @@ class Post:
 def post(app: Celery, prefix: str) -> Iterator[Post]:
     """One that looks at how much waits."""
     post = Post(app, prefix)
-    with running(post.player):
+    with works(post.player):
         yield post
 
 
@@ -145,10 +144,10 @@ def test_it_goes_on_when_redis_was_away(post: Post, queue: str, monkeypatch: pyt
 def test_there_is_one_series_of_looks(app: Celery, prefix: str) -> None:
     """Waking it again begins no other, nor does a look of an older one."""
     post = Post(app, prefix, every_s=30.0)
-    with running(post.player):
+    with works(post.player):
         eventually(lambda: post.ask("status")["looked_s"])
         post.ref.tell("look", 0).wait("acked", timeout=20)
-        post.cls.wake(app).wait("acked", timeout=20)
+        agent(post.cls.name, app=app).tell("wake").wait("acked", timeout=20)
     assert post.player.state()["series"] == 1
     assert post.player.client.zcard(post.player.keys.scheduled) == 1
 

@@ -7,22 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.exceptions import OutOfMemoryError
 
-from hardening.core.embedded import EmbeddedRedis
 from hardening.core.scripts import Death, broadcasting, calls, grouping, keeping, mailing
 from hardening.core.scripts.mailing import Halt
-from tests.conftest import SERVERS
 from tests.integration.mailroom import Mailroom, names
 from tests.integration.stage import Stage, State, long
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
-@pytest.fixture(scope="module", params=[*SERVERS.values()], ids=[*SERVERS])
-def small_server(request: pytest.FixtureRequest) -> Iterator[EmbeddedRedis]:
-    """A Redis that no other test is on, for it will be full."""
-    with EmbeddedRedis(server=request.param, config={"maxmemory": "256mb"}) as running:
-        yield running
+    from hardening.core.embedded import EmbeddedRedis
 
 
 @pytest.fixture

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from hardening.core.scripts import broadcasting, calls, mailing
 from hardening.core.scripts.mailing import Halt
 from tests.integration.mailroom import Mailroom, names
 from tests.integration.stage import long
-
-if TYPE_CHECKING:
-    from redis import Redis
-
-
-@pytest.fixture
-def room(client: Redis, prefix: str) -> Mailroom:
-    """A mailbox with two hosts, and nobody who holds it."""
-    room = Mailroom(client, prefix)
-    room.host("v", "w")
-    return room
 
 
 def publish(room: Mailroom, names: str) -> None:

@@ -15,21 +15,13 @@ if TYPE_CHECKING:
     from redis import Redis
 
 
-@pytest.fixture
-def room(client: Redis, prefix: str) -> Mailroom:
-    """A mailbox with two hosts, and nobody who holds it."""
-    room = Mailroom(client, prefix)
-    room.host("v", "w")
-    return room
-
-
 def test_a_mailbox_is_made_by_whoever_tells_it_something_first(client: Redis, prefix: str) -> None:
     """With the bound it gives; later ones are told the bound that there is."""
     room = Mailroom(client, prefix)
     room.client.delete(room.keys.mailbox(room.list_key()), room.keys.agents)
     assert room.tell("a", bound=Bound(2, WhenFull.DROP_OLDEST)) == Told(
         is_full=False, may_wait=False, first="", waiting=1, is_news=False, bound=2, halt="", buried=[]
-    )  # fmt: skip
+    )
     assert room.box() == {"bound": "2", "when_full": "drop_oldest"}
     assert room.client.smembers(room.keys.agents) == {room.agent.encode()}
     assert room.tell("b", bound=Bound(7)).bound == 2

@@ -7,20 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.exceptions import OutOfMemoryError
 
-from hardening.core.embedded import EmbeddedRedis
-from tests.conftest import SERVERS
 from tests.integration.signalled import Signals
 from tests.integration.stage import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
-@pytest.fixture(scope="module", params=[*SERVERS.values()], ids=[*SERVERS])
-def small_server(request: pytest.FixtureRequest) -> Iterator[EmbeddedRedis]:
-    """A Redis that no other test is on, for it will be full."""
-    with EmbeddedRedis(server=request.param, config={"maxmemory": "256mb"}) as running:
-        yield running
+    from hardening.core.embedded import EmbeddedRedis
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def charge(app: Celery) -> Any:
         (("order.*", "t"), {"tied_to": queue("q")}, "expected worker"),
         (("order.*", "t"), {"tied_to": "mail@host"}, "expected worker"),
     ],
-)  # fmt: skip
+)
 def test_a_subscription_that_makes_no_sense_is_refused(app: Celery, arguments: Any, options: Any, told: str) -> None:
     """Before Redis is asked."""
     with pytest.raises((ValueError, TypeError), match=told):

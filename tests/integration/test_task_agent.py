@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +14,7 @@ from hardening.core.deployment import client_of
 from hardening.core.scripts import Death, Scope, Taken, calls, mailing
 from tests.eventually import eventually
 from tests.integration.agent_cases import hosted_as
-from tests.integration.agent_player import Player
+from tests.integration.agent_player import Player, works
 from workers.messages import look_at
 from workers.task_agent import TaskAgent
 from workers.work_queue import PauseRule
@@ -29,24 +27,6 @@ if TYPE_CHECKING:
     from hardening.core.scripts import TakenMessage
 
 pytestmark = pytest.mark.one_server
-
-
-@contextmanager
-def running(player: Player) -> Iterator[None]:
-    """Has somebody run an agent for as long as the block lasts."""
-    is_over = threading.Event()
-
-    def go() -> None:
-        while not is_over.wait(0.01):
-            player.handle_all()
-
-    thread = threading.Thread(target=go)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join(20)
 
 
 class Desk:
@@ -100,7 +80,7 @@ class Desk:
 def desk(app: Celery, prefix: str, queue: str) -> Iterator[Desk]:
     """One with three places of which two are worked on at a time."""
     desk = Desk(app, prefix, queue)
-    with running(desk.player):
+    with works(desk.player):
         yield desk
 
 
@@ -215,7 +195,7 @@ def test_agents_and_other_items_are_refused(desk: Desk) -> None:
 def test_room_is_made_for_what_is_more_urgent(app: Celery, prefix: str, queue: str) -> None:
     """Where that is wanted; what is dropped says so."""
     desk = Desk(app, prefix, queue, when_full="drop_lowest", bound=1, concurrency=1)
-    with running(desk.player):
+    with works(desk.player):
         for id_, priority in (("running", 5), ("low", 3), ("high", 4)):
             desk.ask("submit", "shop.mail", id=id_, priority=priority)
         assert (desk.state("low"), desk.state("high")) == ("dropped", "waiting")
@@ -235,7 +215,7 @@ def test_what_cannot_be_sent_fails(desk: Desk) -> None:
 def test_there_is_one_series_of_ticks_and_the_pool_knows_the_timeout(app: Celery, prefix: str, queue: str) -> None:
     """A tick of an older series has no successor."""
     desk = Desk(app, prefix, queue, tick_s=30.0, urgent_s=30.0)
-    with running(desk.player):
+    with works(desk.player):
         desk.ask("submit", "shop.mail", timeout_s=7)
         for series in (0, -1):
             desk.ref.tell("tick", series).wait("acked", timeout=20)
@@ -260,4 +240,4 @@ def test_it_goes_on_when_redis_was_away_for_a_look(desk: Desk, monkeypatch: pyte
     monkeypatch.setattr("workers.task_agent.look_at", away)
     eventually(lambda: len(looks) >= 4)
     eventually(lambda: desk.state("m") == "done")
-    desk.cls.wake(desk.app).wait("acked", timeout=20)
+    agent(desk.cls.name, app=desk.app).tell("wake").wait("acked", timeout=20)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Asker", "answers", "asked"]
 
 #: How many are asked at a time: each has a thread, for as long as the timeout at most.
-MOST = 256
+_MOST = 256
 #: What is wrong with the question, and not with one who is asked.
 _FAULTS = (ConfigError, EncodeError, TypeError)
 
@@ -51,8 +51,8 @@ def asked(names: Iterable[str], what: str) -> tuple[str, ...]:
         ValueError: there are none, or too many.
     """
     listed = tuple(dict.fromkeys(names))
-    if isinstance(names, str) or not 1 <= len(listed) <= MOST:
-        raise ValueError(f"{what} is {names!r}, expected the names of 1 to {MOST} agents")
+    if isinstance(names, str) or not 1 <= len(listed) <= _MOST:
+        raise ValueError(f"{what} is {names!r}, expected the names of 1 to {_MOST} agents")
     return listed
 
 

@@ -10,6 +10,7 @@ from celery._state import get_current_app
 from dlq import Reason
 from hardening.agents.coordination.answers import Asker, answers
 from hardening.agents.letters import letter_to
+from hardening.agents.presence import GONE, absence_of
 from hardening.agents.ref import agent as agent_ref
 from hardening.agents.table import hosted
 from hardening.core.agent_keys import mailbox_queue
@@ -131,23 +132,11 @@ class AgentBench:
         Raises:
             redis.RedisError: Redis could not be asked.
         """
-        client: Any = client_of(self._app)
-        seconds, micros = client.time()
-        live = client.zrangebyscore(self._keys.leases, f"({seconds * 1000 + micros // 1000}", "+inf")
-        with client.pipeline(transaction=False) as pipe:
-            for consumer in live:
-                pipe.smembers(self._keys.consuming(consumer.decode()))
-            for name in agents:
-                pipe.hget(self._keys.mailbox(mailbox_queue(name)), "halt")
-            found = pipe.execute()
-        taken = {queue.decode("utf-8", "replace") for queues in found[: len(live)] for queue in queues}
-        halts = dict(zip(agents, found[len(live) :], strict=True))
+        why = absence_of(client_of(self._app), self._keys, agents).why
         return {
-            name: Presence.HALTED if halts[name]
-            else Presence.THERE if mailbox_queue(name) in taken
-            else Presence.ABSENT
+            name: Presence.THERE if name not in why else Presence.ABSENT if why[name] == GONE else Presence.HALTED
             for name in agents
-        }  # fmt: skip
+        }
 
     def capabilities(self, agents: Sequence[str], timeout_s: float) -> Mapping[str, frozenset[str]]:
         """What their classes declare as ``capabilities``, where those are hosted by this app; else what they answer.

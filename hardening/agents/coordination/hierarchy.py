@@ -69,7 +69,6 @@ class Hierarchy:
         for name in tree:
             if name in self._above:
                 raise ValueError(f"agent {name!r} stands twice in the hierarchy")
-
             self._above[name] = above
             levels.setdefault(level, []).append(name)
             below: Any = tree[name] if hasattr(tree, "keys") else ()  # type: ignore[call-overload]
@@ -121,9 +120,7 @@ class Hierarchy:
             kombu.exceptions.EncodeError: the arguments are not JSON.
         """
         reached, timeout_s = bench or bench_of(app), checked_s(timeout, "timeout")
-        return HierarchyResult(
-            tuple(reached.spread(names, handler, args, confirm, timeout_s) for names in self.levels)
-        )  # fmt: skip
+        return HierarchyResult(tuple(reached.spread(names, handler, args, confirm, timeout_s) for names in self.levels))
 
 
 def hierarchy(tree: Tree) -> Hierarchy:

@@ -233,9 +233,7 @@ class RequestManager:
         telemetry.emit(RequestDeferred(agent=agent, handler=handler, receipt=receipt, why=why))
         return reply
 
-    def _passed_on(
-        self, agent: str, handler: str, args: tuple[Any, ...], key: str, *, is_asked: bool = False
-    ) -> Reply:  # fmt: skip
+    def _passed_on(self, agent: str, handler: str, args: tuple[Any, ...], key: str, *, is_asked: bool = False) -> Reply:
         """Sends it, unless what was asked before may have been begun; the key names that, or else this.
 
         An ask is not handled any more when its time is over. So it is cancelled, and sent anew.

@@ -147,7 +147,7 @@ class Pool:
         patience_ms = round(_PATIENCE_S * 1000)
         call = grant(
             self._settings.keys, claim, patience_ms=patience_ms, permits=self._permits, resources=self._resources
-        )  # fmt: skip
+        )
         return Granted.parse(call.run(client_of(self._app, patience_s=self._ttl_s / 3)))
 
     def _listen(self, claim: Claim, told: Granted, left_s: float) -> None:

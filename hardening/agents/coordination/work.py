@@ -19,7 +19,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
@@ -146,13 +146,13 @@ def distribute_work(
         raise ValueError(f"strategy is {strategy!r}: needs is for capability, which cannot do without")
     names, reached = asked(agents, "agents"), bench or bench_of(app)
     until_s = boot_clock_s() + checked_s(timeout, "timeout")
-    run = _Run(reached, names, handler, needs, checked_name(job, "job") if job is not None else "", until_s)
-    run.patience_s = checked_s(patience, "patience")
+    named, patience_s = "" if job is None else checked_name(job, "job"), checked_s(patience, "patience")
     placer = Placer(
         strategy, names, loads=reached.loads(names) if strategy == "least_loaded" else None,
         capabilities=reached.capabilities(names, min(5.0, timeout)) if strategy == "capability" else None,
     )  # fmt: skip
-    return run.run([Piece(number, item) for number, item in enumerate(items)], placer)
+    run = _Run(reached, names, handler, needs, named, placer, until_s=until_s, patience_s=patience_s)
+    return run.run([Piece(number, item) for number, item in enumerate(items)])
 
 
 class _Run:
@@ -160,7 +160,7 @@ class _Run:
 
     def __init__(
         self, bench: Bench, agents: Sequence[str], handler: str, needs: Callable[[Any], Iterable[str]] | None, job: str,
-        until_s: float,
+        placer: Placer, *, until_s: float, patience_s: float,
     ) -> None:  # fmt: skip
         self._bench = bench
         self._agents = agents
@@ -168,16 +168,15 @@ class _Run:
         self._needs = needs
         self._is_resumed = bool(job)
         self._job = job or uuid.uuid4().hex
+        self._placer = placer
         self._until_s = until_s
+        self._patience_s = patience_s
         self._absent_since_s: dict[str, float] = {}
         self._there: set[str] = set()
         self._full: set[str] = set()
-        self._placer = cast("Placer", None)
-        self.patience_s = 0.0
 
-    def run(self, pieces: list[Piece], placer: Placer) -> WorkReport:
+    def run(self, pieces: list[Piece]) -> WorkReport:
         """Places, follows, looks after those who are gone."""
-        self._placer = placer
         self._look()
         for piece in pieces:
             self._place(piece)
@@ -265,7 +264,7 @@ class _Run:
                 self._absent_since_s.setdefault(name, now_s)
         return {
             name for name, since_s in self._absent_since_s.items()
-            if seen[name] is Presence.HALTED or now_s - since_s >= self.patience_s
+            if seen[name] is Presence.HALTED or now_s - since_s >= self._patience_s
         }  # fmt: skip
 
     def _move(self, pieces: list[Piece]) -> None:

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 import click
 from celery.bin.base import CeleryCommand, handle_preload_options
 
-from hardening.core.console import Column, as_json, brief_age, counted, deployment_of, one_line, say, say_table
+from hardening.core.console import (
+    Column,
+    as_json,
+    brief_age,
+    counted,
+    deployment_of,
+    one_line,
+    say,
+    say_rows,
+    say_table,
+)
 
 if TYPE_CHECKING:
     from hardening.agents.router import Emission, SignalStats, Subscription
@@ -63,9 +73,7 @@ def list_(ctx: click.Context, *, signal: str | None, json_: bool) -> None:
         for one in found:
             say(as_json({**asdict(one), "subscriber": one.subscriber.model_dump(mode="json")}))
         return
-    if found:
-        say_table(ctx, _COLUMNS, [_row(one) for one in found])
-    say(counted(len(found), "subscription"))
+    say_rows(ctx, _COLUMNS, [_row(one) for one in found], "subscription")
 
 
 @signals.command(cls=CeleryCommand)

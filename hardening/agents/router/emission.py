@@ -9,9 +9,10 @@ from hardening.agents.router.events import SignalDropped, SignalEmitted, SignalU
 from hardening.agents.router.mould import Casting
 from hardening.agents.router.pattern import name_words
 from hardening.agents.router.routes import Emitter, routes_of
-from hardening.agents.router.stats import bucket_of
+from hardening.agents.router.stats import ENDS, bucket_of
+from hardening.agents.router.subscribing import grace_ms
 from hardening.core import telemetry
-from hardening.core.deployment import scope_of, settings_of
+from hardening.core.deployment import scope_of
 from hardening.core.membership import boot_clock_s
 from hardening.core.scripts import signalling
 from hardening.core.scripts.signalling import Copy, Number
@@ -29,8 +30,6 @@ __all__ = ["Drop", "Emission", "Emitting"]
 
 #: The most messages of one script call, while which Redis does nothing else, and about the most bytes.
 _MOST, _MOST_BYTES = 1000, 2**24
-#: Reasons of the script that tell of the end of a subscription, and are no drop.
-_ENDS = frozenset({"expired", "worker_gone", "agent_gone"})
 #: What the script tells of a mailbox that fills begins so.
 _FILLED = "filled:"
 
@@ -89,7 +88,7 @@ class Emitting:
     def __init__(self, app: Celery, signal: str, payload: Any, *, again: Number | None = None) -> None:
         self._begin_s = boot_clock_s()
         name_words(signal)
-        self._scope, self._grace_ms = scope_of(app), int(settings_of(app).lease_ttl_s * 1000)
+        self._scope, self._grace_ms = scope_of(app), grace_ms(app)
         self._signal = signal
         self._casting = Casting(app, signal, payload)
         self._routes = routes_of(app)
@@ -130,9 +129,7 @@ class Emitting:
         self.emitter.took = bucket_of(took_s), int(took_s * 1e6)
         if self._is_lent:  # what is emitted again may be so elsewhere at the same time, under the same name
             self._routes.give_back(self.emitter)
-        telemetry.emit(
-            SignalEmitted(signal=self._signal, routed=self._routed, dropped=len(self._drops), took_s=took_s)
-        )  # fmt: skip
+        telemetry.emit(SignalEmitted(signal=self._signal, routed=self._routed, dropped=len(self._drops), took_s=took_s))
         for drop in self._drops:
             telemetry.emit(SignalDropped(signal=self._signal, subscriber=str(drop.subscriber), reason=drop.reason))
         return Emission(self._signal, self._routed, tuple(self._drops))
@@ -166,7 +163,7 @@ class Emitting:
             to = asked[place].to if place < len(asked) else None
             if to is None:
                 continue
-            if reason in _ENDS:
+            if reason in ENDS:
                 telemetry.emit(SignalUnsubscribed(subscriber=str(to), reason=reason))
             elif reason.startswith(_FILLED):
                 waiting, _, bound = reason.removeprefix(_FILLED).partition("/")

@@ -41,11 +41,9 @@ class EmitFailed(SignalError):
         self.attempts = attempts
         self.cause = cause
         self.is_uncertain = is_uncertain
-        why = f"{type(cause).__name__}: {cause}".partition("\n")[0]
-        hint = "; free memory or raise maxmemory" if "OutOfMemory" in why else ""
         unsure = ", which may have got it all the same" if is_uncertain else ""
         times = "attempt" if attempts == 1 else "attempts"
-        super().__init__(f"the signal {signal} was not taken by Redis{unsure}, after {attempts} {times}: {why}{hint}")
+        super().__init__(f"the signal {signal} was not taken by Redis{unsure}, after {attempts} {times}: {_why(cause)}")
 
 
 class SubscribeFailed(SignalError):
@@ -62,9 +60,7 @@ class SubscribeFailed(SignalError):
     @classmethod
     def of(cls, pattern: str, cause: BaseException) -> SubscribeFailed:
         """Told by what Redis answered."""
-        why = f"{type(cause).__name__}: {cause}".partition("\n")[0]
-        hint = "; free memory or raise maxmemory" if "OutOfMemory" in why else ""
-        return cls(pattern, f"Redis did not take it: {why}{hint}")
+        return cls(pattern, f"Redis did not take it: {_why(cause)}")
 
 
 class SubscriberGone(SubscribeFailed):
@@ -80,3 +76,9 @@ class SubscriberGone(SubscribeFailed):
         self.tied_to = tied_to
         self.reason = reason
         super().__init__(pattern, f"it is tied to {tied_to}, and {_GONE.get(reason, reason)}")
+
+
+def _why(cause: BaseException) -> str:
+    """What Redis, or the way to it, answered, in one line, and what can be done about it."""
+    why = f"{type(cause).__name__}: {cause}".partition("\n")[0]
+    return f"{why}; free memory or raise maxmemory" if "OutOfMemory" in why else why

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-__all__ = ["SignalStats", "bucket_of", "signal_stats"]
+__all__ = ["ENDS", "SignalStats", "bucket_of", "signal_stats"]
 
 #: Bounds of the buckets of latency, in us; what is longer is in the last, which has none.
 _BOUNDS_US = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 5_000_000)
 _LABELS = (*(str(bound) for bound in _BOUNDS_US), "inf")
-#: Why somebody gets nothing because the subscription is over.
-_ENDS = ("expired", "worker_gone", "agent_gone")
+#: Reasons of the script that tell of the end of a subscription, and are no drop.
+ENDS = frozenset({"expired", "worker_gone", "agent_gone"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ def signal_stats(app: Celery | None = None) -> SignalStats:
         emitted=counts.get("emitted", 0),
         routed=counts.get("routed", 0),
         unrouted=counts.get("unrouted", 0),
-        dropped={name: count for name, count in reasons.items() if name not in _ENDS},
-        ended={name: count for name, count in reasons.items() if name in _ENDS},
+        dropped={name: count for name, count in reasons.items() if name not in ENDS},
+        ended={name: count for name, count in reasons.items() if name in ENDS},
         subscriptions=int(client.hlen(keys.signal_subscriptions)),
         mean_s=counts.get("us", 0) / total / 1e6 if total else None,
         p50_s=_share(measured, 0.5),

@@ -76,9 +76,7 @@ def subscribe(
     _check_end(tied_to, ttl_ms, durable=durable, is_agent=bool(who.agent))
     record, keys = Record(pattern=pattern, to=who, ttl_ms=ttl_ms), settings_of(owner).keys
     about = json.dumps(record.model_dump(exclude_defaults=True), sort_keys=True)
-    call = signalling.subscribe(
-        keys, record.id, _tie(tied_to), ttl_ms=ttl_ms, grace_ms=grace_ms(owner), about=about
-    )  # fmt: skip
+    call = signalling.subscribe(keys, record.id, _tie(tied_to), ttl_ms=ttl_ms, grace_ms=grace_ms(owner), about=about)
     try:
         name, answer = call.run(client_of(owner))
     except (RedisError, *TRANSIENT) as error:
@@ -132,7 +130,7 @@ def subscriptions(app: Celery | None = None) -> list[Subscription]:
 
 def grace_ms(app: Celery) -> int:
     """How long after its lease ran out a worker is taken for dead where nobody sweeps: for another lease."""
-    return int(settings_of(app).lease_ttl_s * 1000)
+    return settings_of(app).lease_ttl_ms
 
 
 def _listed(name: str, tie: str, record: Record, left_ms: int, why: str) -> Subscription:

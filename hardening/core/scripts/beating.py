@@ -246,9 +246,7 @@ def declare(
 
 def undeclare(keys: Keys, name: str, *, token: str = "") -> Call:
     """Removes an entry. Reply: see :class:`Changed`; 0: there is none."""
-    fixed = (
-        keys.beat_leader, keys.beat_names, keys.beat_due, keys.beat_entry(name), keys.beat_history(name)
-    )  # fmt: skip
+    fixed = (keys.beat_leader, keys.beat_names, keys.beat_due, keys.beat_entry(name), keys.beat_history(name))
     return Call(_UNDECLARE, fixed, (token, name))
 
 

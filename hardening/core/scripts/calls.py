@@ -78,9 +78,7 @@ class Scope:
     def take(self, consumer: str, lists: Sequence[str], limit: int) -> Call:
         """Takes up to ``limit`` messages. Reply: see :meth:`Taken.parse`."""
         keys = self.keys
-        fixed = (
-            keys.leases, keys.inflight(consumer), keys.seq, keys.scheduled, keys.scheduled_messages, keys.crashes
-        )  # fmt: skip
+        fixed = (keys.leases, keys.inflight(consumer), keys.seq, keys.scheduled, keys.scheduled_messages, keys.crashes)
         return Call(_TAKE, (*fixed, *lists), (*self._head, consumer, limit))
 
     def ack(self, consumer: str, acked: Sequence[str], begun: Sequence[str] = ()) -> Call:

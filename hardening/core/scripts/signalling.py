@@ -59,9 +59,7 @@ def emit(
     """
     listed = list(copies)
     keys = scope.keys
-    head = (
-        keys.prefix, scope.receipt_ttl_ms, scope.worker, version, number.number, grace_ms, int(is_first), *took
-    )  # fmt: skip
+    head = (keys.prefix, scope.receipt_ttl_ms, scope.worker, version, number.number, grace_ms, int(is_first), *took)
     parts: list[str | bytes | int] = []
     for one in listed:
         parts += (one.queue, one.raw, len(one.conditions))

@@ -31,6 +31,9 @@ T = TypeVar("T")
 
 #: What may be over in a moment. A refused write on a full Redis is not among them.
 TRANSIENT = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
+#: What an attempt gets whose time is up before it began, in seconds, as after a wait for replicas of the message before:
+#: threads' sockets have no less.
+_LEAST_S = 0.1
 
 
 class Attempts:
@@ -108,7 +111,7 @@ class Attempts:
             self.count += 1
             try:
                 with self._breaker.watching(generation):
-                    async with asyncio.timeout(self.left_s):
+                    async with asyncio.timeout(max(self.left_s, _LEAST_S)):
                         return await publish()
             except TRANSIENT as error:
                 self.is_uncertain |= not is_refusal(error)

@@ -156,7 +156,10 @@ def test_while_redis_is_away_a_group_is_spooled(prefix: str) -> None:
 
 
 def test_terms_are_those_of_all_messages(add: Any) -> None:
-    """Replicas, which there are not; an idempotency key, which several messages do not have; a worker."""
+    """Replicas, which there are not; an idempotency key, which several messages do not have; a worker.
+
+    That the first message waited for replicas all the time there was keeps no other from being published.
+    """
     canvas = group(add.s(1, n) for n in range(2))
     with pytest.raises(NotReplicated):
         run(asupervised_send(canvas, confirm="replicated", timeout=0.3, on_error="raise"))

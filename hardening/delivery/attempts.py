@@ -31,8 +31,8 @@ T = TypeVar("T")
 
 #: What may be over in a moment. A refused write on a full Redis is not among them.
 TRANSIENT = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
-#: What an attempt gets whose time is up before it began, in seconds, as after a wait for replicas of the message before:
-#: threads' sockets have no less.
+#: What an attempt gets whose time is up before it began, in seconds, as when the message before it has waited for
+#: replicas: threads' sockets have no less.
 _LEAST_S = 0.1
 
 

@@ -204,10 +204,10 @@ def test_a_wait_ends_as_the_other_does(shop: Celery, stage: Stage) -> None:
 def test_what_is_not_confirmed_is_told_as_was_asked(shop: Celery, caplog: pytest.LogCaptureFixture) -> None:
     """It is safe: an error only to whoever asked for one."""
     with pytest.raises(ConfirmTimeout):
-        run(asupervised_send("add", app=shop, confirm="acked", timeout=0.1, on_error="raise"))
-    assert run(asupervised_send("add", app=shop, confirm="acked", timeout=0.1)).status() == "queued"
+        run(asupervised_send("add", app=shop, confirm="acked", timeout=0.5, on_error="raise"))
+    assert run(asupervised_send("add", app=shop, confirm="acked", timeout=0.5)).status() == "queued"
     assert caplog.messages == []
-    run(asupervised_send("add", app=shop, confirm="acked", timeout=0.1, on_error="log"))
+    run(asupervised_send("add", app=shop, confirm="acked", timeout=0.5, on_error="log"))
     assert ["not acked, after" in text for text in caplog.messages] == [True]
 
 

@@ -89,7 +89,7 @@ def _memory(field: str) -> float:
 
 def measure(stage: Stage) -> list[Row]:
     """A new process and a new server for each number."""
-    rounds, few = stage.rounds(full=2, quick=1), stage.pick(10_000, 5_000)
+    rounds, few = stage.rounds(full=1, quick=1), stage.pick(10_000, 5_000)
     many, kept = stage.pick(1_000_000, 50_000), stage.pick(100_000, 20_000)
     peaks: dict[int, list[float]] = {few: [], many: []}
     receipts = []

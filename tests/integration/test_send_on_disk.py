@@ -1,4 +1,4 @@
-"""on_disk=True: what replicas have in their append-only files, asked of a real server; of one that can tell, or cannot."""
+"""on_disk=True: what is in append-only files, asked of a real server, of one that can tell and of one that cannot."""
 
 from __future__ import annotations
 

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from weakref import ref
 
 import pytest
+from redis.exceptions import ResponseError
 
 from hardening import asupervised_send
+from hardening.delivery.async_client import pool_of, round_trip
+from hardening.delivery.async_follower import states_of
 from tests.eventually import eventually
 from tests.integration.coroutines import run
 from tests.integration.spooling import app_for
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from hardening.core.embedded import EmbeddedRedis
+    from hardening.core.keys import Keys
 
 pytestmark = pytest.mark.one_server
 
@@ -64,3 +68,21 @@ def test_loops_that_were_closed_by_halves_do_not_pile_up(server: EmbeddedRedis, 
         return int(client.info("clients")["connected_clients"]) - before
 
     eventually(lambda: left() <= 0)
+
+
+def test_a_refusal_leaves_no_answers_to_the_next(server: EmbeddedRedis, client: Redis, prefix: str, keys: Keys) -> None:
+    """Of many questions in one breath one is refused; those after it have answers, too."""
+    app = app_for(server.broker_url, prefix)
+    client.set(keys.delivery("odd"), "no hash")
+
+    async def asks() -> None:
+        receipt = await asupervised_send("add", app=app)
+        with pytest.raises(ResponseError, match="WRONGTYPE"):
+            await states_of(app, ["odd", *[receipt.id] * 3])
+        pool = await pool_of(app)
+        (connection,) = pool._available_connections
+        assert connection.is_connected
+        assert await round_trip(connection, ("ECHO", "mine")) == b"mine"
+        assert await states_of(app, [receipt.id, "none"]) == [b"queued", None]
+
+    run(asks())

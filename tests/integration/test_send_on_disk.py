@@ -29,7 +29,7 @@ def _asend(*args: Any, **options: Any) -> Any:
 
 
 def _first(*args: Any, **options: Any) -> Any:
-    return broadcast(*args, ["q"], **options).outcomes[0].receipt
+    return broadcast(args[0], ["q"], **options).outcomes[0].receipt
 
 
 @pytest.fixture(params=[supervised_send, _asend, _first], ids=["send", "asend", "broadcast"])
@@ -46,8 +46,8 @@ def shop(master: EmbeddedRedis, prefix: str) -> Celery:
 
 def _can_tell(client: Redis) -> bool:
     """Whether the server knows what is on disk."""
-    told: list[Any] = client.execute_command("COMMAND INFO", "WAITAOF")
-    return told != [None]
+    asked: Any = client
+    return bool(asked.execute_command("COMMAND INFO", "WAITAOF") != [None])
 
 
 def _write_files(*clients: Redis) -> None:

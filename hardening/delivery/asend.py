@@ -14,6 +14,7 @@ from hardening.delivery.async_canvas import AsyncSending, is_simple
 from hardening.delivery.async_draft import AsyncDraft
 from hardening.delivery.attempts import TRANSIENT
 from hardening.delivery.canvas import is_canvas
+from hardening.delivery.fallback import fallback_of, has_fallback
 from hardening.delivery.options import arranged
 from hardening.delivery.outgoing import Outgoing, owner_of
 from hardening.delivery.receipt import Receipt
@@ -66,6 +67,8 @@ async def asupervised_send(  # noqa: PLR0913 - as many as for supervised_send
     terms = Terms(confirm, timeout, retries, on_error, replicas, on_disk)
     options = arranged(publish_options, delay=delay, metadata=metadata)
     once, owner = (idempotency_key, idempotency_window), owner_of(task, app)
+    if not has_fallback(owner):
+        await asyncio.to_thread(fallback_of, owner)
     if is_canvas(task) and is_simple(task) and not owner.conf.task_always_eager:
         return await AsyncSending(task, terms, owner, once).send_async(tuple(args), dict(kwargs or {}), options)
     outgoing = None if is_canvas(task) else Outgoing(task, terms, app=app, options=options, once=once)

@@ -156,6 +156,7 @@ def test_a_worker_is_waited_for_without_a_thread(
     async def sends() -> list[Any]:
         await pool_of(shop)
         await pool_of(shop, listens=True)
+        fallback_of(shop)
 
         async def work() -> None:
             await until(lambda: stage.client.llen(stage.list_key()) == 200)

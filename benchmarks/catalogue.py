@@ -12,6 +12,7 @@ from benchmarks import (
     deadletters,
     depth,
     idle,
+    memory,
     monitors,
     publish,
     queues,
@@ -43,8 +44,8 @@ class Measure(NamedTuple):
 
 
 _MODULES = (
-    publish, broadcast, signals, cancel, receipts, throughput, queues, recovery, deadletters, idle, depth, monitors,
-    agents
+    publish, memory, broadcast, signals, cancel, receipts, throughput, queues, recovery, deadletters, idle, depth,
+    monitors, agents
 )  # fmt: skip
 
 MEASURES: Mapping[str, Measure] = MappingProxyType(

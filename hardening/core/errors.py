@@ -189,7 +189,9 @@ class SendManyFailed(HardeningError):
         self.failures = tuple(failures)
         self.receipts = list(receipts)
         self.sent = sent
-        first = f", the first at {failures[0].index}: {failures[0].error}" if failures else ", for the iterable raised"
+        first = ", for the iterable or on_progress raised"
+        if failures:
+            first = f", the first at {failures[0].index}: {failures[0].error}"
         super().__init__(f"{len(failures)} message(s) of {task} were not sent{first}; {sent} were")
 
 

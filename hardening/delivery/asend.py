@@ -10,10 +10,11 @@ from redis.exceptions import RedisError
 
 from hardening.core import travel
 from hardening.core.errors import BreakerOpen
-from hardening.delivery.async_canvas import AsyncSending, is_simple
+from hardening.delivery.async_canvas import AsyncSending
 from hardening.delivery.async_draft import AsyncDraft
 from hardening.delivery.attempts import TRANSIENT
 from hardening.delivery.canvas import is_canvas
+from hardening.delivery.fallback import fallback_of, has_fallback
 from hardening.delivery.options import arranged
 from hardening.delivery.outgoing import Outgoing, owner_of
 from hardening.delivery.receipt import Receipt
@@ -55,8 +56,9 @@ async def asupervised_send(  # noqa: PLR0913 - as many as for supervised_send
     loop, over connections of its own. What Celery says after a publication (``after_task_publish``, ``task_sent``) it
     says here when that is true. A thread is used for what can only block: the disk of a spool; which of several
     brokers answers, and where an exchange that is not direct leads, both asked once; ``task-sent`` events, which are
-    kombu's; a task that runs here, with ``task_always_eager``; and the whole send of a chord, and of what has a group
-    inside a chain or a group, for their making asks Celery's result backend.
+    kombu's; a task that runs here, with ``task_always_eager``; and the making of a chord, and of what has a group
+    inside a chain or a group, which asks Celery's result backend: ``before_task_publish`` comes there, and all else in
+    the loop.
 
     Cancelled, it may have published or not; nobody waits for the answer any more, and its connection is closed.
 
@@ -66,7 +68,9 @@ async def asupervised_send(  # noqa: PLR0913 - as many as for supervised_send
     terms = Terms(confirm, timeout, retries, on_error, replicas, on_disk)
     options = arranged(publish_options, delay=delay, metadata=metadata)
     once, owner = (idempotency_key, idempotency_window), owner_of(task, app)
-    if is_canvas(task) and is_simple(task) and not owner.conf.task_always_eager:
+    if not has_fallback(owner):
+        await asyncio.to_thread(fallback_of, owner)
+    if is_canvas(task) and not owner.conf.task_always_eager:
         return await AsyncSending(task, terms, owner, once).send_async(tuple(args), dict(kwargs or {}), options)
     outgoing = None if is_canvas(task) else Outgoing(task, terms, app=app, options=options, once=once)
     if outgoing is None or outgoing.runs_here:

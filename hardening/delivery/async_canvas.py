@@ -1,6 +1,8 @@
-"""Sending chains and groups from a coroutine: Celery makes all of it, and then the event loop publishes it.
+"""Sending chains, groups and chords from a coroutine: Celery makes all of it, and then the event loop publishes it.
 
-Only such as Celery makes without its result backend, which blocks: chains and groups of single tasks, and chunks.
+What Celery makes without its result backend it makes in the loop: chains and groups of single tasks, and chunks. A
+chord's counter must be there before its header, and to write it blocks, for as long as the backend's own retries take;
+so what has a chord, or may become one, is made in a thread. That publishes nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from celery.canvas import _chain as chain
 from celery.canvas import chunks, group
 from redis.exceptions import RedisError
 
+from hardening.core import travel
 from hardening.core.errors import BreakerOpen, HardeningError
 from hardening.delivery.afterwards import Later
 from hardening.delivery.async_client import forget_pool, pool_of, run_async
@@ -68,21 +71,30 @@ class AsyncSending(Sending, Later):
         Raises:
             SendManyFailed: some of several messages were not sent.
         """
-        with self.in_place():
-            sent: Any = self.send(args, kwargs, options)
+        make = partial(self._made, args, kwargs, options)
+        sent = make() if is_simple(self._canvas) else await asyncio.to_thread(travel.carry(make))
         try:
             for outgoing, draft in self._drafts:
                 await self._publish(outgoing, draft)
         except (HardeningError, RedisError, *TRANSIENT) as error:
-            self.let_go(sent)
             self.failed(error)
             sent = None
         receipt = self.receipt(sent)
         await self._keep(receipt)
-        self.let_go(sent)
         receipt = self.replicated(receipt) if self.members else receipt
         await self.terms.await_worker_async(receipt, self.left_s)
         return receipt
+
+    def _made(self, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> Any:
+        """Has Celery make it, and lets go of its results where they were made: each thread has a backend of its own."""
+        with self.in_place():
+            sent = self.send(args, kwargs, options)
+        self.let_go(sent)
+        return sent
+
+    @property
+    def _tasks(self) -> list[str]:
+        return [outgoing.fields["task_id"] for outgoing, _ in self._drafts]
 
     async def _publish(self, outgoing: Outgoing, draft: AsyncDraft) -> None:
         try:

@@ -41,7 +41,9 @@ _SHARED = frozenset(
     | {"ssl_check_hostname", "ssl_min_version", "ssl_ciphers", "ssl_password"}
     | {"ssl_include_verify_flags", "ssl_exclude_verify_flags"}
 )
-_POOLS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[int, bool], Any]] = WeakKeyDictionary()
+#: By app, and whether it listens. An app is kept with its connections, or another might get its place in memory, and
+#: them.
+_POOLS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Celery, bool], Any]] = WeakKeyDictionary()
 #: What each loop that has pools ends with.
 _ENDS: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None]] = WeakKeyDictionary()
 
@@ -58,9 +60,10 @@ async def pool_of(app: Celery, *, listens: bool = False) -> Any:
     """
     loop = asyncio.get_running_loop()
     pools = _POOLS.setdefault(loop, {})
-    kind = (id(app), listens)
+    kind = (app, listens)
     if kind not in pools:
         if loop not in _ENDS:
+            _forget_closed()
             _ENDS[loop] = _closing()
             await anext(_ENDS[loop])
         client = await asyncio.to_thread(client_of, app)  # which of several brokers answers is asked over a socket
@@ -82,13 +85,25 @@ async def _closing() -> AsyncGenerator[None]:
             await pool.disconnect()
 
 
+def _forget_closed() -> None:
+    """Leaves to Python what loops left open that were closed without ending their generators, which end too late then.
+
+    Nobody else would: their connections hold the loop by which they are kept.
+    """
+    for made in _POOLS.keyrefs():
+        loop = made()
+        if loop is not None and loop.is_closed():
+            _POOLS.pop(loop, None)
+            _ENDS.pop(loop, None)
+
+
 async def forget_pool(app: Celery) -> None:
     """Has the next send look anew, if the app has several brokers, for one that answers.
 
     Several Sentinels are no such: whoever connects through them looks anew each time.
     """
     pools = _POOLS.get(asyncio.get_running_loop(), {})
-    for kind in ((id(app), False), (id(app), True)):
+    for kind in ((app, False), (app, True)):
         if kind in pools and not isinstance(pools[kind], AsyncSentinelPool):
             if len(app.connection_for_write().alt) <= 1:
                 return

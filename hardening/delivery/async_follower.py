@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from hardening.core.deployment import settings_of
@@ -78,11 +79,19 @@ async def states_of(app: Celery, receipts: Sequence[str]) -> list[bytes | None]:
     """The state of each receipt, in one round trip; None: Redis does not know it.
 
     Raises:
-        redis.RedisError: Redis is away.
+        redis.RedisError: Redis is away, or refuses.
     """
     keys = settings_of(app).keys
     asked: Any = [("HGET", keys.delivery(receipt), "state") for receipt in receipts]
+    told: list[Any] = []
+    refused: RedisError | None = None
     async with lent_by(await pool_of(app)) as connection:
         await send_all(connection, asked)
-        told: list[Any] = [await connection.read_response() for _ in receipts]
+        for _ in receipts:  # all of them, also after a refusal: the next to use the connection would read the rest
+            try:
+                told.append(await connection.read_response())
+            except ResponseError as error:
+                refused = refused or error
+    if refused is not None:
+        raise refused
     return told

@@ -108,6 +108,7 @@ class Attempts:
             self.count += 1
             try:
                 with self._breaker.watching(generation):
+                    # The time may be up before it began, as when the message before it has waited for replicas.
                     async with asyncio.timeout(max(self.left_s, LEAST_PATIENCE_S)):
                         return await publish()
             except TRANSIENT as error:

@@ -91,7 +91,7 @@ class Breaker:
         """Redis answered."""
         if self.state is BreakerState.CLOSED and not self._failures:
             return
-        with self._mutex:
+        with self._changing():
             if generation == self.generation and self.state is not BreakerState.OPEN:
                 self._failures, self._pause_s = 0, _PAUSE_S
                 if self.state is BreakerState.HALF_OPEN:
@@ -99,7 +99,7 @@ class Breaker:
 
     def failed(self, generation: int) -> None:
         """Redis could not be reached."""
-        with self._mutex:
+        with self._changing():
             if generation != self.generation or self.state is BreakerState.OPEN:
                 return
             self._failures += 1
@@ -111,7 +111,7 @@ class Breaker:
 
     def gave_up(self, generation: int) -> None:
         """It is not known whether Redis can be reached; a probe that gave up leaves its place to the next."""
-        with self._mutex:
+        with self._changing():
             if generation == self.generation and self.state is BreakerState.HALF_OPEN:
                 self._until_s = self._clock_s()
                 self._become(BreakerState.OPEN)
@@ -140,7 +140,7 @@ class Breaker:
 
     def _probe(self) -> int:
         """Lets one attempt through when the pause is over, or when the last one has not been heard of again."""
-        with self._mutex:
+        with self._changing():
             now_s = self._clock_s()
             if self.state is not BreakerState.CLOSED:
                 if now_s < self._until_s:
@@ -157,5 +157,14 @@ class Breaker:
     def _become(self, state: BreakerState) -> None:
         self.state = state
         self.generation += 1
-        pause_s = 0.0 if state is BreakerState.CLOSED else self._pause_s
-        telemetry.emit(BreakerChanged(state=state.value, generation=self.generation, pause_s=pause_s))
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """One change at a time, told of when the lock is free again: a subscriber may send, and so ask the breaker."""
+        with self._mutex:
+            before = self.generation
+            yield
+            generation, state, pause_s = self.generation, self.state, self._pause_s
+        if generation != before:
+            pause_s = 0.0 if state is BreakerState.CLOSED else pause_s
+            telemetry.emit(BreakerChanged(state=state.value, generation=generation, pause_s=pause_s))

@@ -140,11 +140,13 @@ class Sending:
         """Has Celery send it. What fails besides the publications is the result backend."""
         if self.app.conf.task_always_eager:
             return self._canvas.apply_async(args, kwargs, **options)
+        listening = _listening(self.app)
         try:
             if isinstance(self._canvas, chord):
                 self._ask_backend()
             return self._canvas.apply_async(args, kwargs, **options)
         except (HardeningError, RedisError, *TRANSIENT) as error:
+            _let_go(self.app, None, _listening(self.app) - listening)
             self.failed(error)
             return None
 
@@ -246,7 +248,12 @@ class Sending:
 
     def let_go(self, sent: Any) -> None:
         """Ends what Celery's results listen to."""
-        _let_go(self.app, sent, self.published)
+        _let_go(self.app, sent, self._tasks)
+
+    @property
+    def _tasks(self) -> list[str]:
+        """The ids of all tasks that are messages of it."""
+        return self.published
 
     def keep(self, receipt: Receipt) -> None:
         """Has Redis keep which messages these are, so that others can follow them; while it is away they cannot."""
@@ -286,6 +293,11 @@ def _tree(results: Any, receipts: Mapping[str, str]) -> tuple[Any, ...]:
         _tree(one, receipts) if isinstance(one, GroupResult) else Returned(one.id, receipts.get(one.id, ""))
         for one in results.results
     )
+
+
+def _listening(app: Celery) -> set[str]:
+    """The tasks of whose end Celery's results in this thread want to hear."""
+    return {task_id for waiting in getattr(app.backend, "_pending_results", ()) for task_id in tuple(waiting)}
 
 
 def _let_go(app: Celery, sent: Any, published: Iterable[str]) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hardening.core.settings import Settings
     from hardening.delivery.publication import Publication
 
-__all__ = ["Fallback", "fallback_of"]
+__all__ = ["Fallback", "fallback_of", "has_fallback"]
 
 _FALLBACK = "_hardening_fallback"
 _mutex = forked_lock()
@@ -31,7 +31,7 @@ _mutex = forked_lock()
 class Fallback:
     """The breaker, the spool and the flusher of one app in one process.
 
-    Making it starts the flusher if an earlier process left something in the spool.
+    Whoever makes it calls :meth:`resume`.
 
     Args:
         app: a hardened app.
@@ -83,6 +83,12 @@ class Fallback:
         return receipt
 
 
+def has_fallback(app: Celery) -> bool:
+    """Whether :func:`fallback_of` has made it in this process, and so need not look at a disk."""
+    fallback: Fallback | None = getattr(app, _FALLBACK, None)
+    return fallback is not None and fallback.pid == os.getpid()
+
+
 def fallback_of(app: Celery) -> Fallback:
     """The fallback of an app in this process. After a fork the child gets one of its own.
 
@@ -93,12 +99,13 @@ def fallback_of(app: Celery) -> Fallback:
     if fallback is not None and fallback.pid == os.getpid():
         return fallback
     with _mutex:
-        fallback = getattr(app, _FALLBACK, None)
-        if fallback is None or fallback.pid != os.getpid():
-            fallback = Fallback(app)
-            setattr(app, _FALLBACK, fallback)
-            fallback.resume()
-        return fallback
+        made: Fallback | None = getattr(app, _FALLBACK, None)
+        if made is not None and made.pid == os.getpid():
+            return made
+        made = Fallback(app)
+        setattr(app, _FALLBACK, made)
+    made.resume()  # by whoever made it, alone; others need not wait for the disk, nor what it tells for the lock
+    return made
 
 
 def _path(settings: Settings) -> Path:

@@ -76,7 +76,8 @@ def send_many(  # noqa: PLR0913 - as many as for supervised_send
         task: a task, its name, or a signature.
         args_iterable: the positional arguments of each message.
         chunk: how many messages to publish together, at most 1,000; fewer where they are large.
-        on_progress: called after each chunk with how many messages were sent so far.
+        on_progress: called after each chunk with how many messages were sent so far. What it raises ends the sending,
+            as what the iterable raises does.
         kwargs: keyword arguments of all messages.
         timeout: for each chunk, in seconds.
         retries: likewise, how often to publish again while Redis is away. A repeat never makes a second message.
@@ -92,8 +93,8 @@ def send_many(  # noqa: PLR0913 - as many as for supervised_send
         that were not published.
 
     Raises:
-        SendManyFailed: some messages were not sent, or the iterable raised. It has the receipts of those that were,
-            and says of each that was not why. What came after their chunk was not tried.
+        SendManyFailed: some messages were not sent, or the iterable or ``on_progress`` raised. It has the receipts of
+            those that were, and says of each that was not why. What came after their chunk was not tried.
         ConfigError: the app is not hardened.
         ValueError: an argument that makes no sense.
         TypeError: an option that cannot be one for many messages.
@@ -132,7 +133,8 @@ def stream_many(  # noqa: PLR0913 - likewise
 ) -> Iterator[Receipt]:
     """Sends as :func:`send_many` does, and hands out receipts as chunks are accepted; holds one chunk at a time.
 
-    Nothing is sent until the receipts are asked for. When the iterable raises, what it gave before is sent first.
+    Nothing is sent until the receipts are asked for. When the iterable or ``on_progress`` raises, what was given before
+    is sent, and its receipts are handed out, first.
     After ``SendManyFailed``, which then has no receipts, the rest of the iterable is untouched: one may go on with it.
 
     Yields:
@@ -188,7 +190,10 @@ class _Many:
                 break
             at += len(chunk)
             receipts = self._send(chunk)
-            on_progress(self._sent)
+            try:
+                on_progress(self._sent)
+            except Exception as error:  # noqa: BLE001 - likewise: what is sent is handed out first
+                broken = broken or error
             yield from receipts
             if self._failures:
                 raise SendManyFailed(self._name, self._failures, self._sent) from self._failures[0].error

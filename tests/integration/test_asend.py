@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +18,7 @@ from hardening.core.scripts import Script
 from hardening.delivery import async_client
 from hardening.delivery.async_client import pool_of
 from hardening.delivery.fallback import fallback_of
+from hardening.delivery.spool import Spool
 from tests.faults.proxy import Proxy
 from tests.integration.coroutines import arun as run
 from tests.integration.spooling import AWAY, app_for, receipts
@@ -92,6 +94,25 @@ def test_while_redis_is_away_it_is_spooled(prefix: str) -> None:
     with pytest.raises(PublishFailed) as raised:
         run(app, asupervised_send("add", app=app, on_error="raise"))
     assert isinstance(raised.value.__cause__, BreakerOpen)
+
+
+def test_the_disk_is_first_looked_at_in_a_thread(
+    server: EmbeddedRedis, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where others are writing to the spool that may take seconds; once for a process."""
+    looks: list[int] = []
+    totals = Spool.totals
+
+    def look(spool: Spool) -> Any:
+        looks.append(threading.get_ident())
+        return totals(spool)
+
+    monkeypatch.setattr(Spool, "totals", look)
+    app = app_for(server.broker_url, prefix)
+    for _ in range(2):
+        run(app, asupervised_send("add", app=app))
+    assert len(looks) == 1
+    assert threading.get_ident() not in looks
 
 
 def test_a_redis_that_says_nothing_is_waited_for_in_time(own_server: EmbeddedRedis, prefix: str) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import Celery, chain, chord, group, signals
+from celery.backends.asynchronous import AsyncBackendMixin
 
 from hardening import asupervised_send, supervised_send
 from hardening.core.errors import NotReplicated, SendManyFailed
@@ -16,7 +20,7 @@ from hardening.delivery.fallback import fallback_of
 from hardening.transport.producers import Producer
 from tests.faults.proxy import Proxy
 from tests.integration.acting import WORKER
-from tests.integration.coroutines import run, threadless
+from tests.integration.coroutines import run, threadless, until
 from tests.integration.painting import painted
 from tests.integration.spooling import AWAY, app_for, receipts
 
@@ -65,13 +69,22 @@ def told(receipt: Receipt) -> tuple[Any, ...]:
     }  # fmt: skip
 
 
+def listening(app: Celery) -> list[str]:
+    """The tasks that result backends of an app, of whichever thread, keep results of."""
+    gc.collect()
+    backends: list[Any] = [one for one in gc.get_objects() if issubclass(type(one), AsyncBackendMixin)]
+    return [task for one in backends if one.app is app for waiting in one._pending_results for task in waiting]
+
+
 @pytest.mark.parametrize("kind", ["group", "group of chains", "chain", "chunks", "chord", "chain of groups"])
 def test_a_canvas_is_the_same_from_a_coroutine(kind: str, add: Any, stage: Stage, queue: str) -> None:
-    """Without a thread, where Celery does not ask its result backend; each message is told of when it is there."""
+    """Each message is told of when it is there, in the loop. A thread only where Celery asks its result backend."""
     canvas, messages = canvas_of(kind, add)
     seen: list[int] = []
+    here = threading.get_ident()
 
     def after(**_: Any) -> None:
+        assert threading.get_ident() == here
         seen.append(stage.client.llen(queue))
 
     first = supervised_send(canvas, on_error="raise")
@@ -135,6 +148,59 @@ def test_what_was_sent_when_the_rest_failed_is_told(server: EmbeddedRedis, stage
     assert stage.ledger().counters == {"published": 2}
 
 
+def test_a_chord_that_is_cancelled_while_its_backend_hangs_is_not_sent(
+    add: Any, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread in which it is made comes to its end, and publishes nothing."""
+    asked, answer = threading.Event(), threading.Event()
+
+    def hang(_: Any) -> None:
+        asked.set()
+        assert answer.wait(30)
+
+    monkeypatch.setattr("hardening.delivery.canvas.Sending._ask_backend", hang)
+
+    async def sends() -> None:
+        sending = asyncio.create_task(asupervised_send(canvas_of("chord", add)[0]))
+        await until(asked.is_set)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        answer.set()
+        await asyncio.get_running_loop().shutdown_default_executor()
+
+    run(sends())
+    assert stage.state().queued == {}
+    assert listening(add.app) == []
+
+
+@pytest.mark.parametrize("how", ["thread", "coroutine"])
+@pytest.mark.parametrize("kind", ["chord", "chain of groups", "group"])
+def test_what_is_not_sent_leaves_no_results_behind(how: str, kind: str, server: EmbeddedRedis, prefix: str) -> None:
+    """Celery's backend keeps those of a header for ever, and an outage has many."""
+    app = app_for(AWAY, prefix, result_backend=server.broker_url)
+
+    @app.task(name="add", shared=False)
+    def add(x: int, y: int) -> None: ...
+
+    @app.task(name="total", shared=False)
+    def total(x: int) -> None: ...
+
+    async def sends() -> list[str]:
+        for _ in range(2):
+            with pytest.raises(SendManyFailed):
+                await asupervised_send(canvas_of(kind, add)[0], on_error="raise", retries=0)
+        return listening(app)
+
+    if how == "coroutine":
+        assert run(sends()) == []
+        return
+    for _ in range(2):
+        with pytest.raises(SendManyFailed):
+            supervised_send(canvas_of(kind, add)[0], on_error="raise", retries=0)
+    assert listening(app) == []
+
+
 @pytest.mark.usefixtures("quiet")
 def test_while_redis_is_away_a_group_is_spooled(prefix: str) -> None:
     """All of it, and nobody is told that it was published."""
@@ -156,7 +222,10 @@ def test_while_redis_is_away_a_group_is_spooled(prefix: str) -> None:
 
 
 def test_terms_are_those_of_all_messages(add: Any) -> None:
-    """Replicas, which there are not; an idempotency key, which several messages do not have; a worker."""
+    """Replicas, which there are not; an idempotency key, which several messages do not have; a worker.
+
+    That the first message waited for replicas all the time there was keeps no other from being published.
+    """
     canvas = group(add.s(1, n) for n in range(2))
     with pytest.raises(NotReplicated):
         run(asupervised_send(canvas, confirm="replicated", timeout=0.3, on_error="raise"))

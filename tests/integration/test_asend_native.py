@@ -156,6 +156,7 @@ def test_a_worker_is_waited_for_without_a_thread(
     async def sends() -> list[Any]:
         await pool_of(shop)
         await pool_of(shop, listens=True)
+        fallback_of(shop)
 
         async def work() -> None:
             await until(lambda: stage.client.llen(stage.list_key()) == 200)
@@ -204,10 +205,10 @@ def test_a_wait_ends_as_the_other_does(shop: Celery, stage: Stage) -> None:
 def test_what_is_not_confirmed_is_told_as_was_asked(shop: Celery, caplog: pytest.LogCaptureFixture) -> None:
     """It is safe: an error only to whoever asked for one."""
     with pytest.raises(ConfirmTimeout):
-        run(asupervised_send("add", app=shop, confirm="acked", timeout=0.1, on_error="raise"))
-    assert run(asupervised_send("add", app=shop, confirm="acked", timeout=0.1)).status() == "queued"
+        run(asupervised_send("add", app=shop, confirm="acked", timeout=0.5, on_error="raise"))
+    assert run(asupervised_send("add", app=shop, confirm="acked", timeout=0.5)).status() == "queued"
     assert caplog.messages == []
-    run(asupervised_send("add", app=shop, confirm="acked", timeout=0.1, on_error="log"))
+    run(asupervised_send("add", app=shop, confirm="acked", timeout=0.5, on_error="log"))
     assert ["not acked, after" in text for text in caplog.messages] == [True]
 
 

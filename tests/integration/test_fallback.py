@@ -161,6 +161,21 @@ def test_a_spool_knows_its_broker_without_its_password(prefix: str) -> None:
     assert brokers == {"redis://127.0.0.1:1/0;redis://127.0.0.1:2/1"}
 
 
+def test_who_hears_of_a_damaged_spool_may_send_for_another_app(app: Celery, prefix: str) -> None:
+    """Which looks for its own fallback, in the very call that makes the first one's."""
+    path, other = Fallback(app).spool.path, app_for(AWAY, prefix)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"junk" * 2000)
+    heard: list[Fallback] = []
+    subscription = telemetry.attach("hardening.spool.failed", lambda _: heard.append(fallback_of(other)))
+    thread = threading.Thread(target=fallback_of, args=(app,), daemon=True)
+    thread.start()
+    thread.join(10)
+    telemetry.detach(subscription)
+    assert heard
+    assert heard[0] is fallback_of(other)
+
+
 def test_a_damaged_spool_harms_no_send_that_redis_takes(app: Celery) -> None:
     """It is told, once for a process."""
     path = Fallback(app).spool.path

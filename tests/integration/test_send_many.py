@@ -140,13 +140,28 @@ def test_an_iterable_that_raises_loses_nothing_that_it_gave(stage: Stage, add: A
         yield from [(1,), (2,), (3,)]
         raise KeyError("no more")
 
-    with pytest.raises(SendManyFailed, match="for the iterable raised; 3 were") as raised:
+    with pytest.raises(SendManyFailed, match="for the iterable or on_progress raised; 3 were") as raised:
         send_many(add, broken(), chunk=chunk)
     assert isinstance(raised.value.__cause__, KeyError)
     assert stage.state().queued == {"q": [receipt.id for receipt in raised.value.receipts]}
     with pytest.raises(KeyError, match="no more"):
         list(stream_many(add, broken(), chunk=chunk))
     assert stage.ledger().counters == {"published": 6}
+
+
+def test_progress_that_raises_loses_no_receipt(stage: Stage, add: Any) -> None:
+    """Of the chunk of which it was told, and of those before it; the next is not sent."""
+
+    def full(sent: int) -> None:
+        if sent == 4:
+            raise OSError("no room for the bar")
+
+    with pytest.raises(SendManyFailed) as raised:
+        send_many(add, ((number,) for number in range(9)), chunk=2, on_progress=full)
+    assert isinstance(raised.value.__cause__, OSError)
+    assert (raised.value.sent, raised.value.failures) == (4, ())
+    assert stage.state() == State(queued={"q": [receipt.id for receipt in raised.value.receipts]}, rung={"q"})
+    assert len(raised.value.receipts) == 4
 
 
 def test_a_stream_sends_as_it_is_read(stage: Stage, add: Any) -> None:

@@ -176,6 +176,7 @@ def test_every_measure_says_what_it_does() -> None:
     """And they are those that are promised."""
     assert list(MEASURES) == [
         "publish",
+        "memory",
         "broadcast",
         "signals",
         "cancel",

@@ -204,6 +204,32 @@ def test_each_change_is_told() -> None:
     ]
 
 
+def test_a_subscriber_may_send() -> None:
+    """Which asks the breaker, in the very call that tells of its change."""
+    bench, heard = Bench(1), []
+
+    def alarm(event: telemetry.Event) -> None:
+        assert isinstance(event, BreakerChanged)
+        try:
+            bench.breaker.ask()
+        except BreakerOpen:
+            heard.append((event.state, "refused"))
+        else:
+            heard.append((event.state, "sent"))
+
+    def outage() -> None:
+        bench.fail()
+        bench.clock.now_s += 1
+        bench.breaker.succeeded(bench.breaker.ask())
+
+    subscription = telemetry.attach("hardening.breaker", alarm)
+    thread = threading.Thread(target=outage, daemon=True)
+    thread.start()
+    thread.join(10)
+    telemetry.detach(subscription)
+    assert heard == [("open", "refused"), ("half_open", "refused"), ("closed", "sent")]
+
+
 def test_of_many_threads_one_gets_the_probe() -> None:
     """All ask at once."""
     bench = Bench(1)

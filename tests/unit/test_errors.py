@@ -58,7 +58,7 @@ EXAMPLES: list[tuple[HardeningError, dict[str, object], str]] = [
     (
         SendManyFailed("t", (), 3, ["r"]),
         {"failures": (), "sent": 3, "receipts": ["r"]},
-        "0 message(s) of t were not sent, for the iterable raised; 3 were",
+        "0 message(s) of t were not sent, for the iterable or on_progress raised; 3 were",
     ),
     (DeliveryError("r", "text"), {"receipt_id": "r"}, "text"),
     (

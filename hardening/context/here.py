@@ -115,7 +115,7 @@ class error_context:  # noqa: N801 - reads as a word: with error_context(...)
         self._around = around = _here.get()
         begin = around or _came_along()
         if begin is None:
-            told = (self._correlation_id or _new_id(), self._operation, self._fields, ())
+            told: tuple[Any, ...] = (self._correlation_id or _new_id(), self._operation, self._fields, ())
         else:
             identity, operation, fields, crumbs = begin
             told = (self._correlation_id or identity, self._operation or operation, {**fields, **self._fields}, crumbs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
@@ -19,6 +20,7 @@ from hardening.monitors.running import Running, running_task
 from hardening.monitors.stack import callers
 from hardening.monitors.sweep import _is_gone, _reason
 from hardening.monitors.table import Held, Table
+from hardening.monitors.watching import prepare
 
 APP = harden(Celery("monitors", broker="redis://127.0.0.1:1/0", set_as_current=False))
 
@@ -40,17 +42,41 @@ def test_a_target_is_known_by_many_names(what: Any, shown: str) -> None:
 def test_a_stack_is_of_the_callers() -> None:
     """As deep as was asked; what is deep in a path is cut at its front."""
 
-    def inner(depth: int) -> tuple[str, ...]:
-        return callers(depth)
+    def inner(depth: int) -> list[str]:
+        return json.loads(callers(depth))  # type: ignore[no-any-return]
 
-    assert inner(0) == ()
+    assert inner(0) == []
     first, second = inner(2)
     assert first.endswith(f"in {test_a_stack_is_of_the_callers.__qualname__}.<locals>.inner")
     assert second.endswith(f"in {test_a_stack_is_of_the_callers.__qualname__}")
     where = compile("found = callers(1)", "/" + "deep/" * 100 + "x.py", "exec")
     names: dict[str, Any] = {"callers": callers}
     exec(where, names)  # noqa: S102 - a file with a long path
-    assert (len(names["found"][0]), names["found"][0][0]) == (200, "…")
+    (line,) = json.loads(names["found"])
+    assert (len(line), line[0]) == (200, "…")
+
+
+@pytest.mark.parametrize("depth", [0, 3])
+def test_what_is_said_of_a_monitor_is_json(depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written piece by piece: whatever the tag, in a task and outside, and with what is to be sent."""
+    settings = vars(APP)["_hardening_settings"].model_copy(update={"monitor_stack_depth": depth})
+    monkeypatch.setitem(vars(APP), "_hardening_settings", settings)
+    tag = 'a "tag"\n\\ of \u202e, \ud800'
+
+    @APP.task(name=f'odd "{depth}"', shared=False)
+    def odd() -> list[Any]:
+        sent = odd.si(1, two="2")
+        return [json.loads(prepare("queue:mail", tag, told, 1.0, APP)[1].errand.about) for told in (None, sent)]
+
+    alone = odd()
+    assert [one.pop("on_down", {}).get("kwargs") for one in alone] == [None, {"two": "2"}]
+    assert [len(one.pop("stack", ())) for one in alone] == [depth, depth]
+    assert alone == [{"tag": tag}, {"tag": tag}]
+    in_task = odd.apply(task_id='an "id"').get()[0]
+    assert len(in_task.pop("stack", ())) == depth
+    assert in_task == {"tag": tag, "task": 'an "id"', "task_name": odd.name}
+    with pytest.raises(TypeError, match="arguments of on_down are not JSON"):
+        prepare("queue:mail", tag, odd.si(object()), 1.0, APP)
 
 
 def test_a_down_is_told_as_text() -> None:

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, signals
 from celery.result import AsyncResult
 
 from hardening import Receipt, Target, harden
@@ -16,11 +16,12 @@ from hardening.monitors.down import Down, DownReason
 from hardening.monitors.errors import MonitorError, MonitorFailed
 from hardening.monitors.owner import owner_of
 from hardening.monitors.ref import Monitor, tag_of
-from hardening.monitors.running import Running, running_task
+from hardening.monitors.running import Running, running_task, tell_of_ends
 from hardening.monitors.stack import callers
 from hardening.monitors.sweep import _is_gone, _reason
 from hardening.monitors.table import Held, Table
 from hardening.monitors.watching import prepare
+from tests.forked import forked
 
 APP = harden(Celery("monitors", broker="redis://127.0.0.1:1/0", set_as_current=False))
 
@@ -77,6 +78,26 @@ def test_what_is_said_of_a_monitor_is_json(depth: int, monkeypatch: pytest.Monke
     assert in_task == {"tag": tag, "task": 'an "id"', "task_name": odd.name}
     with pytest.raises(TypeError, match="arguments of on_down are not JSON"):
         prepare("queue:mail", tag, odd.si(object()), 1.0, APP)
+
+
+def test_a_child_that_is_forked_in_a_task_does_not_end_what_its_parent_monitors() -> None:
+    """Though the task ends there as well, say by ``sys.exit`` in it."""
+    table = owner_of(APP).table
+    held = Held(Errand("o#fork", "queue:mail", has_task=False, leak_after_ms=1, about="{}"), "", "the task", None)
+    table.put(held)
+
+    def take(task_id: str) -> None:
+        table.take_of(task_id)
+
+    tell_of_ends(take)
+
+    def end() -> None:
+        signals.task_postrun.send(sender=None, task_id="the task")
+        assert table.get("o#fork") is held
+
+    assert forked(end) == 0
+    signals.task_postrun.send(sender=None, task_id="the task")
+    assert table.get("o#fork") is None
 
 
 def test_a_down_is_told_as_text() -> None:

@@ -37,7 +37,12 @@ class Teller:
         Only the owner's thread calls this.
         """
         if loop is not None and not loop.is_closed():
-            asyncio.run_coroutine_threadsafe(_awaited(on_down, down), loop)
+            telling = _awaited(on_down, down)
+            try:
+                asyncio.run_coroutine_threadsafe(telling, loop)
+            except RuntimeError as error:  # closed this very moment; others still wait to be told
+                telling.close()
+                _tell_failure(down, error)
             return
         self._calls.put((on_down, down))
         if self._thread is None:

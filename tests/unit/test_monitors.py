@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,15 +13,18 @@ from celery import Celery, signals
 from celery.result import AsyncResult
 
 from hardening import Receipt, Target, harden
+from hardening.core import telemetry
 from hardening.core.scripts.monitoring import Errand, Found, Told, Turn
 from hardening.monitors.down import Down, DownReason
 from hardening.monitors.errors import MonitorError, MonitorFailed
+from hardening.monitors.notices import Notices
 from hardening.monitors.owner import owner_of
 from hardening.monitors.ref import Monitor, tag_of
 from hardening.monitors.running import Running, running_task, tell_of_ends
 from hardening.monitors.stack import callers
 from hardening.monitors.sweep import _is_gone, _reason
 from hardening.monitors.table import Held, Table
+from hardening.monitors.teller import Teller
 from hardening.monitors.watching import prepare
 from tests.forked import forked
 
@@ -98,6 +103,33 @@ def test_a_child_that_is_forked_in_a_task_does_not_end_what_its_parent_monitors(
     assert forked(end) == 0
     signals.task_postrun.send(sender=None, task_id="the task")
     assert table.get("o#fork") is None
+
+
+def test_a_loop_that_closes_as_it_is_told_costs_nobody_else_a_down() -> None:
+    """Redis has been told that all of them were heard."""
+    loop: Any = SimpleNamespace(is_closed=lambda: False, call_soon_threadsafe=_raise_closed)
+
+    async def on_down(_: Down) -> None: ...
+
+    with telemetry.capture("hardening.monitor.tell_failed") as events:
+        Teller().tell(on_down, Down.of(Told("o#1", "exited", 1, "x", "y"), "t"), loop)
+    assert [event.error for event in events] == ["RuntimeError('Event loop is closed')"]  # type: ignore[attr-defined]
+
+
+def _raise_closed(*_: Any) -> None:
+    raise RuntimeError("Event loop is closed")
+
+
+def test_notices_are_sent_when_there_are_threads_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once there was none to be had."""
+    notices, ran = Notices(APP), threading.Event()
+    monkeypatch.setattr(notices, "run_once", ran.set)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _raise_closed)
+        with pytest.raises(RuntimeError):
+            notices.start()
+    notices.start()
+    assert ran.wait(10)
 
 
 def test_a_down_is_told_as_text() -> None:

@@ -46,8 +46,9 @@ class Teller:
             return
         self._calls.put((on_down, down))
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="hardening-monitors-tell", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="hardening-monitors-tell", daemon=True)
+            thread.start()
+            self._thread = thread  # only now: there may have been none to be had
 
     def _run(self) -> None:
         while True:

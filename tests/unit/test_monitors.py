@@ -14,6 +14,7 @@ from celery.result import AsyncResult
 
 from hardening import Receipt, Target, harden
 from hardening.core import telemetry
+from hardening.core.scripts import monitoring as scripts
 from hardening.core.scripts.monitoring import Errand, Found, Told, Turn
 from hardening.monitors.down import Down, DownReason
 from hardening.monitors.errors import MonitorError, MonitorFailed
@@ -25,6 +26,7 @@ from hardening.monitors.stack import callers
 from hardening.monitors.sweep import _is_gone, _reason
 from hardening.monitors.table import Held, Table
 from hardening.monitors.teller import Teller
+from hardening.monitors.watch import Watch
 from hardening.monitors.watching import prepare
 from tests.forked import forked
 
@@ -114,6 +116,39 @@ def test_a_loop_that_closes_as_it_is_told_costs_nobody_else_a_down() -> None:
     with telemetry.capture("hardening.monitor.tell_failed") as events:
         Teller().tell(on_down, Down.of(Told("o#1", "exited", 1, "x", "y"), "t"), loop)
     assert [event.error for event in events] == ["RuntimeError('Event loop is closed')"]  # type: ignore[attr-defined]
+
+
+def test_a_down_that_cannot_be_told_costs_those_behind_it_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what nobody can read, nor one for which no thread was to be had: that is told with the next."""
+    owner, told = owner_of(APP), threading.Event()
+    watch = Watch(owner)
+    names = ["o#early", "o#late"]
+    downs = [b"nonsense", *(f"{name}\x1fexited\x1f1\x1fqueue:q\x1fx".encode() for name in names)]
+    heard_by: list[str] = []
+
+    def on_down(down: Down) -> None:
+        heard_by.append(down.monitor)
+        if down.monitor == names[-1]:
+            told.set()
+
+    for name in names:
+        errand = Errand(name, "queue:q", has_task=False, leak_after_ms=1, about="{}")
+        owner.table.put(Held(errand, "", "", on_down))
+
+    def renew(_keys: Any, _owner: str, _ttl_ms: int, heard: int) -> Any:
+        del downs[:heard]
+        return SimpleNamespace(run=lambda _client: [len(downs), *downs])
+
+    monkeypatch.setattr(scripts, "renew", renew)
+    with pytest.raises(ValueError, match="not enough values"):
+        watch._hear()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _raise_closed)
+        with pytest.raises(RuntimeError):
+            watch._hear()
+    watch._hear()
+    assert told.wait(10)
+    assert (heard_by, downs) == (names, [])
 
 
 def _raise_closed(*_: Any) -> None:

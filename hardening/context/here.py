@@ -70,6 +70,8 @@ class ErrorContext(NamedTuple):
 #: Of nobody else's seed, nor of a parent's; it tells apart, and keeps no secret.
 _chance = random.Random()  # noqa: S311
 os.register_at_fork(after_in_child=_chance.seed)
+#: Makes a named tuple at half of what its own constructor costs.
+_tuple = tuple.__new__
 _here: ContextVar[ErrorContext | None] = ContextVar("hardening_error_context", default=None)
 
 
@@ -113,12 +115,11 @@ class error_context:  # noqa: N801 - reads as a word: with error_context(...)
         self._around = around = _here.get()
         begin = around or _came_along()
         if begin is None:
-            entered = ErrorContext(self._correlation_id or _new_id(), self._operation, self._fields)
+            told: tuple[Any, ...] = (self._correlation_id or _new_id(), self._operation, self._fields, ())
         else:
             identity, operation, fields, crumbs = begin
-            entered = ErrorContext(
-                self._correlation_id or identity, self._operation or operation, {**fields, **self._fields}, crumbs
-            )
+            told = (self._correlation_id or identity, self._operation or operation, {**fields, **self._fields}, crumbs)
+        entered = _tuple(ErrorContext, told)
         self._begin = entered
         _here.set(entered)
         if _TRACING in sys.modules:
@@ -129,7 +130,7 @@ class error_context:  # noqa: N801 - reads as a word: with error_context(...)
         self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
         left = _here.get() or self._begin
-        if isinstance(error, Exception):
+        if error is not None and isinstance(error, Exception):
             add_note_to(error, left.packed)
         _here.set(self._around)
         if left.breadcrumbs is not self._begin.breadcrumbs:
@@ -161,7 +162,7 @@ def _hold(breadcrumbs: tuple[Breadcrumb, ...]) -> None:
 def _came_along() -> ErrorContext | None:
     """What came along with the task that runs here, or the one around it."""
     for request in travel.requests():
-        kept: ErrorContext | Literal[False] | None = vars(request).get(_KEPT)
+        kept: ErrorContext | Literal[False] | None = request.__dict__.get(_KEPT)
         if kept is None:
             read = _read(request)
             kept = vars(request)[_KEPT] = False if read is None else read

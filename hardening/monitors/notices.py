@@ -53,7 +53,11 @@ class Notices:
     def start(self) -> None:
         """Sends in a thread, unless that is under way."""
         if self._mutex.acquire(blocking=False):
-            threading.Thread(target=self._run, name="hardening-monitors-send", daemon=True).start()
+            try:
+                threading.Thread(target=self._run, name="hardening-monitors-send", daemon=True).start()
+            except BaseException:  # no thread is to be had now; there may be one the next time
+                self._mutex.release()
+                raise
 
     def _run(self) -> None:
         try:

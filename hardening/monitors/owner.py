@@ -89,9 +89,10 @@ class Owner:
 
     def kept(self, held: Held, reply: list[Any]) -> MonitorRef:
         """Redis has answered."""
-        target = reply[0].decode("utf-8", "replace")
-        held.errand = held.errand._replace(target=target, since_ms=int(reply[1]))
-        held.is_kept, held.is_pending = bool(reply[1]), False
+        target, since_ms = reply[0].decode("utf-8", "replace"), int(reply[1])
+        monitor_id, _, has_task, leak_after_ms, about, _ = held.errand
+        held.errand = scripts.Errand(monitor_id, target, has_task, leak_after_ms, about, since_ms)
+        held.is_kept, held.is_pending = since_ms != 0, False
         return self.ref(held)
 
     def failed(self, held: Held, error: BaseException, *, later: bool) -> MonitorRef:
@@ -137,7 +138,8 @@ class Owner:
         nobody here could keep that back.
         """
         self.owe([held.ref for held in many if not held.errand.has_task])
-        self.end([held for held in many if held.errand.has_task])
+        if told := [held for held in many if held.errand.has_task]:
+            self.end(told)
 
     def owe(self, refs: list[tuple[str, str]]) -> None:
         """Monitors that are to be ended as soon as the owner's thread comes to it, and Redis is there."""

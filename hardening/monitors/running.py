@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celery import signals
@@ -51,3 +52,7 @@ def tell_of_ends(callback: Callable[[str], None]) -> None:
 def _ended(task_id: str | None = None, **_: Any) -> None:
     for callback in _told:
         callback(str(task_id))
+
+
+# A child that is forked in the middle of a task, and ends it in its own way, must not end the parent's monitors.
+os.register_at_fork(after_in_child=_told.clear)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from functools import lru_cache
 from pathlib import PurePath
@@ -16,11 +17,14 @@ _LONGEST = 200
 _HERE = str(PurePath(__file__).parent)
 
 
-def callers(depth: int) -> tuple[str, ...]:
+def callers(depth: int) -> str:
     """The frames that led to a monitor, the innermost first, without those of this room; no source is read.
 
     Args:
         depth: how many at most; 0: none, and nothing is looked at.
+
+    Returns:
+        A JSON list of texts: each line is encoded once, for the same few set monitors again and again.
     """
     frames: list[str] = []
     frame: FrameType | None = sys._getframe(1) if depth else None  # noqa: SLF001 - a tenth of what traceback costs
@@ -29,7 +33,7 @@ def callers(depth: int) -> tuple[str, ...]:
             code = frame.f_code
             frames.append(_line(code.co_filename, frame.f_lineno, code.co_qualname))
         frame = frame.f_back
-    return tuple(frames)
+    return f"[{', '.join(frames)}]"
 
 
 def _is_ours(frame: FrameType) -> bool:
@@ -39,4 +43,4 @@ def _is_ours(frame: FrameType) -> bool:
 @lru_cache(maxsize=4096)
 def _line(file: str, number: int, name: str) -> str:
     text = f"{file}:{number} in {name}"
-    return text if len(text) <= _LONGEST else f"…{text[1 - _LONGEST :]}"
+    return json.dumps(text if len(text) <= _LONGEST else f"…{text[1 - _LONGEST :]}")

@@ -37,12 +37,18 @@ class Teller:
         Only the owner's thread calls this.
         """
         if loop is not None and not loop.is_closed():
-            asyncio.run_coroutine_threadsafe(_awaited(on_down, down), loop)
+            telling = _awaited(on_down, down)
+            try:
+                asyncio.run_coroutine_threadsafe(telling, loop)
+            except RuntimeError as error:  # closed this very moment; others still wait to be told
+                telling.close()
+                _tell_failure(down, error)
             return
         self._calls.put((on_down, down))
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="hardening-monitors-tell", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="hardening-monitors-tell", daemon=True)
+            thread.start()
+            self._thread = thread  # only now: there may have been none to be had
 
     def _run(self) -> None:
         while True:

@@ -148,10 +148,11 @@ class Watch:
         owner, client = self._owner, client_of(self._owner.app)
         while True:
             has, *downs = scripts.renew(owner.keys, owner.name, ttl_ms, self._heard).run(client)
-            self._heard = len(downs)
+            self._heard = 0
             if not downs:
                 return int(has)
             for text in downs:
+                self._heard += 1  # each by itself: one that cannot be told must not cost those behind it theirs
                 self._tell(Told.parse(text))
 
     def _tell(self, told: Told) -> None:

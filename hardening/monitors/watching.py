@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import contextmanager
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import TYPE_CHECKING, Any, Literal
 
 from celery._state import get_current_app
@@ -179,17 +180,16 @@ def prepare(
     if isinstance(on_down, Signature) and on_down.get("subtask_type"):
         raise TypeError(f"on_down is a {on_down['subtask_type']}, expected the signature of one task")
     running = running_task()
-    about: dict[str, Any] = {"tag": tag}
+    said = f'"tag": {_quoted(tag)}'  # by hand: an encoder takes longer to make than all this to write
     if running.id:
-        about |= {"task": running.id, "task_name": running.name}
+        said += f', "task": {_quoted(running.id)}, "task_name": {_quoted(running.name)}'
     if depth:
-        about["stack"] = callers(depth)
+        said += f', "stack": {callers(depth)}'
     if is_task:
-        about["on_down"] = on_down
-    try:
-        said = json.dumps(about)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"the arguments of on_down are not JSON: {error}") from error
-    errand = Errand(owner.next_id(), str(watched), is_task, max(1, int(leak_after_s * 1000)), said)
+        try:
+            said += f', "on_down": {json.dumps(on_down)}'
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"the arguments of on_down are not JSON: {error}") from error
+    errand = Errand(owner.next_id(), str(watched), is_task, max(1, int(leak_after_s * 1000)), f"{{{said}}}")
     call = None if is_task or on_down is None else on_down
     return owner, Held(errand, tag, running.id, call)

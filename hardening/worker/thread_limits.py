@@ -44,7 +44,11 @@ logger = get_logger(__name__)
 _GRACE_S = 2.0
 #: How soon to try again when a soft limit is over before the task's function has begun, in seconds.
 _AGAIN_S = 0.1
+#: For how long the daemon thread is awake when what woke it is over already, in seconds.
+_LINGER_S = 1.0
 _NEVER_S = float("inf")
+#: What each task needs, found without a detour.
+_get_ident, _monotonic_s = threading.get_ident, time.monotonic
 _STACK_MAX = 4000
 
 _set_async_exc = ctypes.pythonapi.PyThreadState_SetAsyncExc
@@ -75,7 +79,7 @@ class Window:
     is_open = is_closing = _is_raising = _has_raised = False  # of the class: every task in a thread has a window
 
     def __init__(self) -> None:
-        self.thread = threading.get_ident()
+        self.thread = _get_ident()
 
     def raise_in(self, kind: type[BaseException]) -> bool:
         """Has the thread raise; returns whether its function still runs."""
@@ -166,33 +170,32 @@ class Run:
         self._target = target
         self._soft_s = soft_s or _NEVER_S
         self._hard_s = hard_s or _NEVER_S
-        self._callback = callback
+        self._callback = callback  # whoever takes it out settles the message; that is one step
         self._timeout_callback = timeout_callback
-        self._claim = [None]  # whoever takes it out settles the message; that is one step
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs it, in a thread of the pool."""
-        began_s = self._began_s = time.monotonic()
+        began_s = self._began_s = _monotonic_s()
         window = self.window = Window()
-        soft_s, hard_s = self._soft_s, self._hard_s
-        active = self._limits.enter(self, window.thread, began_s + (min(hard_s, soft_s)))
+        thread, limits, soft_s, hard_s = window.thread, self._limits, self._soft_s, self._hard_s
+        limits.active[thread] = self
+        left_s = limits.wake_at_s - began_s
+        if soft_s < left_s or hard_s < left_s:
+            limits.wake()
         try:
             return self._target(*args, **kwargs)
         finally:
             self.is_over = True
-            active.pop(window.thread, None)
+            limits.active.pop(thread, None)
 
     def done(self, result: Any) -> None:
         """It has ended; after its hard limit nobody wants to know how."""
-        if self._has_claim():
-            self._callback(result)
+        callback = self._claim()
+        if callback is not None:
+            callback(result)
 
-    def _has_claim(self) -> bool:
-        try:
-            self._claim.pop()
-        except IndexError:
-            return False
-        return True
+    def _claim(self) -> Callable[..., Any] | None:
+        return self.__dict__.pop("_callback", None)
 
     def look(self, now_s: float) -> float:
         """Does what is due, in the watcher's thread; returns when to look again, by the monotonic clock."""
@@ -212,7 +215,7 @@ class Run:
     def _hard_limit_over(self, now_s: float, lost_at_s: float) -> float:
         if not self.told_hard:
             self.told_hard = True
-            if not self._has_claim():
+            if self._claim() is None:
                 return _NEVER_S  # it has just ended
             # It writes to Redis and calls the user's handlers, for which the watcher must not wait.
             settle = partial(self._timeout_callback, False, self._hard_s)  # noqa: FBT003
@@ -235,13 +238,17 @@ class ThreadLimits:
 
     Args:
         on_lost: called in that thread with the future of a task whose thread is given up, and the thread's number.
+
+    Attributes:
+        active: what runs, by the number of its thread, which enters it and takes it out.
+        wake_at_s: when the daemon thread looks again, by the monotonic clock. Who is due earlier wakes it.
     """
 
     def __init__(self, on_lost: Callable[[Future[Any], int], None]) -> None:
         self._on_lost = on_lost
-        self._active: dict[int, Run] = {}
-        self._wake = threading.Event()
-        self._wake_at_s = _NEVER_S
+        self.active: dict[int, Run] = {}
+        self.wake_at_s = _NEVER_S
+        self._woken = threading.Event()
         self._thread: threading.Thread | None = None
 
     def guard(self, pool: Any, tasks: Any) -> None:
@@ -278,7 +285,7 @@ class ThreadLimits:
         self._thread.start()
 
     def _in_window(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        active, ident = self._active, threading.get_ident
+        active, ident = self.active, _get_ident
 
         @wraps(function)
         def in_window(*args: Any, **kwargs: Any) -> Any:
@@ -289,17 +296,14 @@ class ThreadLimits:
 
         return in_window
 
-    def enter(self, run: Run, thread: int, due_s: float) -> dict[int, Run]:
-        """A task begins, in its thread; returns where it is to be taken out when it ends."""
-        self._active[thread] = run
-        if due_s < self._wake_at_s:
-            self._wake.set()
-        return self._active
+    def wake(self) -> None:
+        """A task has begun that is due before the daemon thread would look again."""
+        self._woken.set()
 
     def lose(self, run: Run) -> None:
         """A thread is given up."""
         stack = run.stack()
-        self._active.pop(run.window.thread, None)
+        self.active.pop(run.window.thread, None)
         text = "a task has not ended %g s after its hard time limit, its thread is lost; it is at\n%s"
         logger.critical(text, _GRACE_S, stack)
         telemetry.emit(ThreadLost(thread=run.window.thread, stack=stack))
@@ -310,14 +314,17 @@ class ThreadLimits:
 
     def _watch(self) -> None:
         while True:
-            self._wake_at_s = _NEVER_S  # whoever enters while we look wakes us again
-            self._wake.clear()
+            self.wake_at_s = _NEVER_S  # whoever enters while we look wakes us again
+            was_woken = self._woken.is_set()
+            self._woken.clear()
             now_s = time.monotonic()
             next_s = _NEVER_S
-            for run in list(self._active.values()):
+            for run in list(self.active.values()):
                 try:
                     next_s = min(next_s, run.look(now_s))
                 except Exception:  # the edge: what one callback raises must not end the limits of all
                     logger.exception("a time limit could not be kept")
-            self._wake_at_s = next_s
-            self._wake.wait(None if next_s == _NEVER_S else max(0.0, next_s - now_s))
+            if was_woken and next_s == _NEVER_S:
+                next_s = now_s + _LINGER_S  # it was short, and more such may come: not each is to wake us for nothing
+            self.wake_at_s = next_s
+            self._woken.wait(None if next_s == _NEVER_S else max(0.0, next_s - now_s))

@@ -10,7 +10,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Nested", "answer", "die", "fail", "hang", "leave", "odd", "spawn", "talk", "wide"]
+__all__ = [
+    "Nested", "answer", "die", "fail", "handed_on", "hang", "interrupted", "leave", "odd", "spawn", "talk", "wide",
+]  # fmt: skip
 
 
 def answer(*args: Any, **kwargs: Any) -> list[Any]:
@@ -59,6 +61,20 @@ def odd() -> object:
 def wide() -> str:
     """Gives too much."""
     return "x" * 2**24
+
+
+def handed_on() -> list[int]:
+    """What a child has open that is given all there is to give."""
+    listing = "import os; print(*[fd for fd in range(64) if os.path.exists(f'/proc/self/fd/{fd}')])"
+    child = subprocess.run([sys.executable, "-c", listing], stdout=subprocess.PIPE, close_fds=False, check=True)
+    return [int(fd) for fd in child.stdout.split()]
+
+
+def interrupted(size: int) -> str:
+    """Gives much, while a signal comes again and again."""
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+    return "x" * size
 
 
 def spawn(pids: str) -> None:

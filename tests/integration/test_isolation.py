@@ -133,7 +133,7 @@ def test_a_timeout_must_make_sense(timeout: float) -> None:
         isolate(functions.answer, timeout=timeout)
 
 
-def test_a_function_must_be_found_by_its_name() -> None:
+def test_a_function_must_be_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """No lambdas, nothing of ``__main__``, nothing that hides behind another's name."""
 
     def local() -> None:
@@ -141,7 +141,9 @@ def test_a_function_must_be_found_by_its_name() -> None:
 
     hidden = FunctionType(local.__code__, {"__name__": _HERE}, "answer")
     hidden.__qualname__ = "answer"
-    of_main = FunctionType(local.__code__, {"__name__": "__main__"})
+    of_main = FunctionType(local.__code__, {"__name__": "__main__"}, "of_main")
+    of_main.__qualname__ = "of_main"
+    monkeypatch.setattr(sys.modules["__main__"], "of_main", of_main, raising=False)  # found here, and not there
     for wrong in (local, lambda: None, hidden, of_main, 7, "module", "a:b:c"):
         with pytest.raises(ValueError, match="function is"):
             isolate(wrong, timeout=30)  # type: ignore[arg-type]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hardening.boundaries import IsolationError, isolate
+from hardening.boundaries import IsolationError, isolate, isolation
 from hardening.boundaries.isolated import run
+from tests.integration import isolated_functions as functions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +49,25 @@ def test_it_imports_what_this_process_can(
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     assert isolate(f"{module}:path", timeout=30) == str(tmp_path / "apart_from_all.py")
     assert "left in a buffer" in capfd.readouterr().err
+
+
+def test_what_lies_next_to_its_script_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of this room that is named like a module of Python's would be taken for it."""
+    script = tmp_path / isolation._ENTRY.name
+    shutil.copy(isolation._ENTRY, script)
+    (tmp_path / "json.py").write_text("raise SystemExit('not the one that was meant')")
+    monkeypatch.setattr(isolation, "_ENTRY", script)
+    assert isolate("math:sqrt", 9, timeout=30) == 3.0
+
+
+def test_what_it_starts_holds_nothing_of_ours() -> None:
+    """Not the pipe by which it learns of our end, nor that of its answer."""
+    assert isolate(functions.handed_on, timeout=30) == [0, 1, 2]
+
+
+def test_an_answer_that_is_interrupted_is_told_to_its_end() -> None:
+    """Its function left a timer behind, whose signals come while a full pipe holds up the answer."""
+    assert len(isolate(functions.interrupted, 2**23, timeout=30)) == 2**23
 
 
 @pytest.mark.usefixtures("module")

@@ -233,11 +233,17 @@ def test_tasks_that_were_bound_before_are_checked_too(name: str) -> None:
     @app.task(shared=False, circuit=name)
     def early() -> None: ...
 
+    declared = Breaker(f"{name}.declared")
+
+    @app.task(shared=False, circuit=declared)
+    def by_breaker() -> None: ...
+
     app.finalize()
     assert "there is no such breaker" in faults(lambda: harden(app))[0]
     Breaker(name)
-    task: Any = early
-    assert (harden(app), task.circuit) == (app, name)
+    tasks: list[Any] = [early, by_breaker]
+    assert harden(app) is app
+    assert [task.circuit for task in tasks] == [name, declared.name]  # workers go by names
 
 
 def test_a_breaker_finds_its_app(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -271,6 +271,20 @@ def test_a_task_that_is_applied_in_a_carried_thread_is_inside_it(app: Celery) ->
     assert _task(app, body).apply(headers={HEADER: _CAME}).get().correlation_id == "abc"
 
 
+def test_a_task_called_as_a_function_in_a_carried_thread_is_part_of_what_was_carried(app: Celery) -> None:
+    """Though Celery has it on its stack there, as the only one."""
+
+    @app.task(name="inner", shared=False)
+    def inner() -> ErrorContext | None:
+        return current()
+
+    def body() -> Any:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(carry(inner)).result(10)
+
+    assert _task(app, body).apply(headers={HEADER: _CAME}).get().correlation_id == "abc"
+
+
 def test_what_came_is_read_once(app: Celery) -> None:
     """It is the same object after that."""
     first, second = _task(app, lambda: (current(), current())).apply(headers={HEADER: _CAME}).get()

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import os
+import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, signals
 from celery.result import AsyncResult
 
 from hardening import Receipt, Target, harden
+from hardening.core import telemetry
+from hardening.core.scripts import monitoring as scripts
 from hardening.core.scripts.monitoring import Errand, Found, Told, Turn
 from hardening.monitors.down import Down, DownReason
 from hardening.monitors.errors import MonitorError, MonitorFailed
+from hardening.monitors.notices import Notices
 from hardening.monitors.owner import owner_of
 from hardening.monitors.ref import Monitor, tag_of
-from hardening.monitors.running import Running, running_task
+from hardening.monitors.running import Running, running_task, tell_of_ends
 from hardening.monitors.stack import callers
 from hardening.monitors.sweep import _is_gone, _reason
 from hardening.monitors.table import Held, Table
+from hardening.monitors.teller import Teller
+from hardening.monitors.watch import Watch
+from hardening.monitors.watching import prepare
+from tests.forked import forked
 
 APP = harden(Celery("monitors", broker="redis://127.0.0.1:1/0", set_as_current=False))
 
@@ -40,17 +50,121 @@ def test_a_target_is_known_by_many_names(what: Any, shown: str) -> None:
 def test_a_stack_is_of_the_callers() -> None:
     """As deep as was asked; what is deep in a path is cut at its front."""
 
-    def inner(depth: int) -> tuple[str, ...]:
-        return callers(depth)
+    def inner(depth: int) -> list[str]:
+        return json.loads(callers(depth))  # type: ignore[no-any-return]
 
-    assert inner(0) == ()
+    assert inner(0) == []
     first, second = inner(2)
     assert first.endswith(f"in {test_a_stack_is_of_the_callers.__qualname__}.<locals>.inner")
     assert second.endswith(f"in {test_a_stack_is_of_the_callers.__qualname__}")
     where = compile("found = callers(1)", "/" + "deep/" * 100 + "x.py", "exec")
     names: dict[str, Any] = {"callers": callers}
     exec(where, names)  # noqa: S102 - a file with a long path
-    assert (len(names["found"][0]), names["found"][0][0]) == (200, "…")
+    (line,) = json.loads(names["found"])
+    assert (len(line), line[0]) == (200, "…")
+
+
+@pytest.mark.parametrize("depth", [0, 3])
+def test_what_is_said_of_a_monitor_is_json(depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written piece by piece: whatever the tag, in a task and outside, and with what is to be sent."""
+    settings = vars(APP)["_hardening_settings"].model_copy(update={"monitor_stack_depth": depth})
+    monkeypatch.setitem(vars(APP), "_hardening_settings", settings)
+    tag = 'a "tag"\n\\ of \u202e, \ud800'
+
+    @APP.task(name=f'odd "{depth}"', shared=False)
+    def odd() -> list[Any]:
+        sent = odd.si(1, two="2")
+        return [json.loads(prepare("queue:mail", tag, told, 1.0, APP)[1].errand.about) for told in (None, sent)]
+
+    alone = odd()
+    assert [one.pop("on_down", {}).get("kwargs") for one in alone] == [None, {"two": "2"}]
+    assert [len(one.pop("stack", ())) for one in alone] == [depth, depth]
+    assert alone == [{"tag": tag}, {"tag": tag}]
+    in_task = odd.apply(task_id='an "id"').get()[0]
+    assert len(in_task.pop("stack", ())) == depth
+    assert in_task == {"tag": tag, "task": 'an "id"', "task_name": odd.name}
+    with pytest.raises(TypeError, match="arguments of on_down are not JSON"):
+        prepare("queue:mail", tag, odd.si(object()), 1.0, APP)
+
+
+def test_a_child_that_is_forked_in_a_task_does_not_end_what_its_parent_monitors() -> None:
+    """Though the task ends there as well, say by ``sys.exit`` in it."""
+    table = owner_of(APP).table
+    held = Held(Errand("o#fork", "queue:mail", has_task=False, leak_after_ms=1, about="{}"), "", "the task", None)
+    table.put(held)
+
+    def take(task_id: str) -> None:
+        table.take_of(task_id)
+
+    tell_of_ends(take)
+
+    def end() -> None:
+        signals.task_postrun.send(sender=None, task_id="the task")
+        assert table.get("o#fork") is held
+
+    assert forked(end) == 0
+    signals.task_postrun.send(sender=None, task_id="the task")
+    assert table.get("o#fork") is None
+
+
+def test_a_loop_that_closes_as_it_is_told_costs_nobody_else_a_down() -> None:
+    """Redis has been told that all of them were heard."""
+    loop: Any = SimpleNamespace(is_closed=lambda: False, call_soon_threadsafe=_raise_closed)
+
+    async def on_down(_: Down) -> None: ...
+
+    with telemetry.capture("hardening.monitor.tell_failed") as events:
+        Teller().tell(on_down, Down.of(Told("o#1", "exited", 1, "x", "y"), "t"), loop)
+    assert [event.error for event in events] == ["RuntimeError('Event loop is closed')"]  # type: ignore[attr-defined]
+
+
+def test_a_down_that_cannot_be_told_costs_those_behind_it_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what nobody can read, nor one for which no thread was to be had: that is told with the next."""
+    owner, told = owner_of(APP), threading.Event()
+    watch = Watch(owner)
+    names = ["o#early", "o#late"]
+    downs = [b"nonsense", *(f"{name}\x1fexited\x1f1\x1fqueue:q\x1fx".encode() for name in names)]
+    heard_by: list[str] = []
+
+    def on_down(down: Down) -> None:
+        heard_by.append(down.monitor)
+        if down.monitor == names[-1]:
+            told.set()
+
+    for name in names:
+        errand = Errand(name, "queue:q", has_task=False, leak_after_ms=1, about="{}")
+        owner.table.put(Held(errand, "", "", on_down))
+
+    def renew(_keys: Any, _owner: str, _ttl_ms: int, heard: int) -> Any:
+        del downs[:heard]
+        return SimpleNamespace(run=lambda _client: [len(downs), *downs])
+
+    monkeypatch.setattr(scripts, "renew", renew)
+    with pytest.raises(ValueError, match="not enough values"):
+        watch._hear()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _raise_closed)
+        with pytest.raises(RuntimeError):
+            watch._hear()
+    watch._hear()
+    assert told.wait(10)
+    assert (heard_by, downs) == (names, [])
+
+
+def _raise_closed(*_: Any) -> None:
+    raise RuntimeError("Event loop is closed")
+
+
+def test_notices_are_sent_when_there_are_threads_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once there was none to be had."""
+    notices, ran = Notices(APP), threading.Event()
+    monkeypatch.setattr(notices, "run_once", ran.set)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _raise_closed)
+        with pytest.raises(RuntimeError):
+            notices.start()
+    notices.start()
+    assert ran.wait(10)
 
 
 def test_a_down_is_told_as_text() -> None:

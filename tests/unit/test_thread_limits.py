@@ -192,13 +192,33 @@ def test_a_shorter_limit_than_all_before_is_kept_in_time() -> None:
     desk = _Desk(spin)
     first = desk.apply(soft=50, hard=60)
     eventually(lambda: "accepted" in desk.told)
-    desk.apply(soft=0.1, hard=40).f.result(5)
+    desk.apply(soft=0.1, hard=90).f.result(5)
     eventually(lambda: ("soft", 0.1) in desk.told)
     (ended,) = [told[1] for told in desk.told if told[0] == "done"]
     assert isinstance(ended, SoftTimeLimitExceeded)
+    desk.apply(soft=None, hard=0.1).f.result(5)
+    eventually(lambda: ("hard", 0.1) in desk.told)
     assert not first.f.done()
     over.set()
     first.f.result(5)
+
+
+def test_short_tasks_wake_the_watcher_once_in_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not each of them; when no more come it sleeps until the next."""
+    desk = _Desk(_spin)
+    wakes: list[float] = []
+    wake = desk.limits.wake
+
+    def note() -> None:
+        wakes.append(time.monotonic())
+        wake()
+
+    monkeypatch.setattr(desk.limits, "wake", note)
+    for _ in range(50):
+        desk.apply(3, soft=30, hard=60).f.result(5)
+        eventually(lambda: not desk.limits._woken.is_set())
+    assert 0 < len(wakes) <= 2 + (wakes[-1] - wakes[0])
+    eventually(lambda: desk.limits.wake_at_s == float("inf"), 10)
 
 
 def test_after_the_hard_limit_nobody_is_told_how_it_ended() -> None:

@@ -1,4 +1,4 @@
-"""Three agents, the workers that host them, and what befalls those; kept from one history of the machine to the next."""
+"""Three agents, the workers that host them, and what befalls those; kept from one history to the next."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from tests.eventually import eventually
 from tests.faults.peer_model import OUTSIDE, PEERS, Said, peer_name
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hardening.agents.ref import AgentRef
     from tests.faults.rig import Rig, Worker
 
@@ -33,26 +35,28 @@ __all__ = ["House"]
 _LEASE_S = "1"
 #: How long anything may take that must happen, in seconds.
 _PATIENCE_S = 40.0
-_POOLS = ("threads", "prefork")
 #: As many as there are agents: one that waits for another's answer keeps nobody from giving it.
 _PLACES = len(PEERS)
 _MOST_WORKERS = 3
-_MOST_FROZEN = 2
 
 
 class House:
     """The workers of one machine.
 
     Args:
-        rig: for them; its prefix is that of the first lot.
+        rig: for them; its prefix is what those of all lots begin with.
+        pools: of which kinds they are, in turn.
+        spared: how many neither :meth:`kill` nor :meth:`freeze` touches. A trap spares nobody.
 
     Attributes:
-        count: what happened to them.
+        count: what happened.
     """
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: Rig, *, pools: Sequence[str] = ("prefork",), spared: int = 1) -> None:
         self._first = rig
-        self._lots = itertools.count()
+        self._pools = pools
+        self._spared = spared
+        self._prefixes: list[str] = []
         self._numbers = itertools.count()
         self._is_clean = False
         self.count: Counter[str] = Counter()
@@ -62,13 +66,15 @@ class House:
         """A history begins: with the workers of the last one, unless that went wrong, and agents that know nothing."""
         if not self._is_clean:
             self.end()
-            self._rig = replace(self._first, prefix=f"{self._first.prefix}{next(self._lots)}", workers=[])
+            self._prefixes.append(f"{self._first.prefix}{len(self._prefixes)}")
+            self._rig = replace(self._first, prefix=self._prefixes[-1], workers=[])
             self._app = self._rig.producer()
             self._client: Any = client_of(self._app)
             self._keys = settings_of(self._app).keys
-            for worker in [self.start(), self.start()]:
+            for worker in [self._start(), self._start()]:
                 self._rig.ready(worker)
         self._is_clean = False
+        self.count["histories"] += 1
         self._first_number = next(self._numbers)
         for short in PEERS:
             name = peer_name(short, self._rig.prefix)
@@ -84,33 +90,33 @@ class House:
 
     # -- what becomes of workers
 
-    def start(self) -> Worker:
-        """One more worker, which is ready some time later."""
+    def _start(self) -> Worker:
         queues = [mailbox_queue(peer_name(short, self._rig.prefix)) for short in PEERS]
+        pool = self._pools[len(self._rig.workers) % len(self._pools)]
         worker = self._rig.start(
-            _POOLS[len(self._rig.workers) % len(_POOLS)], _PLACES, tasks="tests.faults.peer_tasks", queues=queues,
+            pool, _PLACES, tasks="tests.faults.peer_tasks", queues=queues,
             faults_lease_s=_LEASE_S, faults_max_crashes="1000", faults_crash_delay_s="0", faults_poll_s="0.2",
         )  # fmt: skip
         self._workers.append(worker)
         return worker
 
-    def start_another(self) -> None:
-        """The same, if there are not too many."""
+    def start(self) -> None:
+        """One more worker, if there are not too many; it is ready some time later."""
         if len(self._running()) < _MOST_WORKERS:
-            self.start()
+            self._start()
 
-    def kill(self, which: int) -> None:
-        """SIGKILL, to one of them."""
+    def kill(self) -> None:
+        """SIGKILL, to the one that runs most, if not too few are left."""
         running = self._running()
-        if running:
+        if len(running) > self._spared:
             self.count["killed"] += 1
-            running[which % len(running)].kill()
+            self._busiest(running).kill()
 
-    def freeze(self, which: int) -> None:
-        """SIGSTOP, to one of them."""
+    def freeze(self) -> None:
+        """SIGSTOP, likewise."""
         running = self._running()
-        if running:
-            os.killpg(running[which % len(running)].process.pid, signal.SIGSTOP)
+        if len(running) > self._spared:
+            os.killpg(self._busiest(running).process.pid, signal.SIGSTOP)
 
     def thaw(self) -> list[Worker]:
         """SIGCONT, to all that are stopped; returns them."""
@@ -121,16 +127,27 @@ class House:
         return frozen
 
     def mind(self) -> None:
-        """Sees to it that somebody runs agents, and that not too many are frozen."""
-        if not self._running():
-            self.start()
-        if len(self._living()) - len(self._running()) > _MOST_FROZEN:
+        """Sees to it that somebody runs agents. Who was frozen does so again, but only without its lease."""
+        if not self._living():
+            self._start()
+        elif not self._running() and not self._leased():
             self.thaw()
 
+    def _busiest(self, running: list[Worker]) -> Worker:
+        """The worker that holds the most mailboxes."""
+        boxes = [self._keys.mailbox(self.ref(short).queue) for short in PEERS]
+        held = Counter(self._pids([self._client.hget(box, "holder") or b"" for box in boxes]))
+        return max(running, key=lambda worker: held[worker.process.pid])
+
+    @property
+    def kills(self) -> int:
+        """How many processes were killed so far, by traps or from outside."""
+        ledger: Any = self._first.ledger
+        traps = (key for lot in self._prefixes for key in ledger.hkeys(f"{lot}:traps"))
+        return self.count["killed"] + sum(not key.startswith(b"freeze") for key in traps)
+
     def _living(self) -> list[Worker]:
-        dead = [worker for worker in self._workers if worker.process.poll() is not None]
-        self.count["died"] += len(dead)
-        self._workers = [worker for worker in self._workers if worker not in dead]
+        self._workers = [worker for worker in self._workers if worker.process.poll() is None]
         return self._workers
 
     def _running(self) -> list[Worker]:
@@ -144,6 +161,7 @@ class House:
 
     def tell(self, said: Said, number: int) -> None:
         """Tells an agent."""
+        self.count["told"] += 1
         self.ref(said.peer).tell(said.handler, OUTSIDE, number, said.to, trap=said.trap)
 
     def ask(self, peer: str, handler: str, *args: Any, **kwargs: Any) -> Any:
@@ -158,12 +176,17 @@ class House:
             except AgentHalted as halted:
                 answers.append(halted.halt)
 
+        def is_answered() -> bool:
+            self.mind()
+            return bool(answers)
+
         threading.Thread(target=wait, daemon=True).start()
-        eventually(lambda: self.mind() or answers, _PATIENCE_S)
+        eventually(is_answered, _PATIENCE_S)
         return answers[0]
 
     def ask_outside(self, said: Said, number: int) -> Any:
         """The same, of what an agent may be told."""
+        self.count["asked"] += 1
         return self.ask(said.peer, said.handler, OUTSIDE, number, said.to, trap=said.trap)
 
     def ref(self, peer: str) -> AgentRef:
@@ -220,10 +243,13 @@ class House:
         return not (ledger.queued or ledger.scheduled or ledger.inflight)
 
     def _leased(self) -> set[int]:
-        """The pids of who has a lease."""
-        live = self._client.zrange(self._keys.leases, 0, -1)
-        found = self._client.hmget(self._keys.members, live) if live else []
-        return {json.loads(about)["pid"] for about in found if about}
+        """The pids of who has a lease that has not run out."""
+        seconds, micros = self._client.time()
+        return set(self._pids(self._client.zrangebyscore(self._keys.leases, seconds * 1000 + micros // 1000, "+inf")))
+
+    def _pids(self, consumers: list[bytes]) -> list[int]:
+        found = self._client.hmget(self._keys.members, consumers) if consumers else []
+        return [json.loads(about)["pid"] for about in found if about]
 
     def _gone(self, pids: set[int]) -> set[int]:
         return pids - {worker.process.pid for worker in self._living()}

@@ -6,6 +6,7 @@ one history left behind changes nothing in the next is part of what is shown.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, ClassVar
 
 from hypothesis import HealthCheck, Phase, seed, settings
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 
     from tests.faults.rig import Rig
 
-__all__ = ["AgentMachine", "run_machine"]
+__all__ = ["AgentMachine", "run_machine", "run_until"]
 
 _HANDLERS = ("note", "echo", "pass_on", "consult", "fail", "refuse")
-_WHICH = st.integers(0, 5)
+_BATCH, _STEPS = 5, 25
 _PEER = st.sampled_from(PEERS)
 
 
@@ -34,6 +35,9 @@ def _said(draw: st.DrawFn, traps: Sequence[str] = ("",)) -> Said:
     if not others:
         handler, others = "note", peer
     return Said(peer, handler, draw(st.sampled_from(others)), draw(st.sampled_from(traps)))
+
+
+_SERIES = st.lists(_said(), min_size=1, max_size=12)
 
 
 class AgentMachine(RuleBasedStateMachine):
@@ -57,7 +61,7 @@ class AgentMachine(RuleBasedStateMachine):
         """Something to do, amidst which somebody dies."""
         self.tell([*series[:3], trapped, *series[3:]])
 
-    @rule(series=st.lists(_said(), min_size=1, max_size=12))
+    @rule(series=_SERIES)
     def tell(self, series: list[Said]) -> None:
         """One message, or a burst."""
         for said in series:
@@ -65,54 +69,31 @@ class AgentMachine(RuleBasedStateMachine):
             self.model.run(said, number, is_asked=False)
             self.house.tell(said, number)
 
-    @rule(trapped=_said(TRAPS))
-    def tell_deadly(self, trapped: Said) -> None:
-        """One of which a process dies, or a worker freezes."""
-        self.tell([trapped])
-
-    @rule(said=_said(("", "", *TRAPS)))
+    @rule(said=_said(("", "", "", "", *TRAPS)))
     def ask(self, said: Said) -> None:
         """The answer is the model's. One that is paused answers nobody, and does it later."""
+        for other in ASKED_BY[said.peer]:  # it may be waiting for one of those
+            self.halt(other, is_paused=False)
         number = self.house.number()
         expected = self.model.run(said, number, is_asked=True)
         answer = self.house.ask_outside(said, number)
         assert answer == ("paused" if said.peer in self.paused else expected)
 
-    # -- what becomes of workers
+    # -- what becomes of workers, and what operators do
 
-    @rule(which=_WHICH)
-    def kill(self, which: int) -> None:
-        """Anyone, at any time."""
-        self.house.kill(which)
+    @rule(series=_SERIES, fate=st.sampled_from(["trap", "kill", "freeze", "thaw", "start"]), trapped=_said(TRAPS))
+    def befall(self, series: list[Said], fate: str, trapped: Said) -> None:
+        """While there is something to do: to anyone, at any time. Who is frozen stays so until the end, or a thaw."""
+        self.tell([*series, trapped] if fate == "trap" else series)
+        if fate != "trap":
+            getattr(self.house, fate)()
 
-    @rule(which=_WHICH)
-    def freeze(self, which: int) -> None:
-        """Anyone, until the end, or a thaw."""
-        self.house.freeze(which)
-
-    @rule()
-    def thaw(self) -> None:
-        """All that are frozen wake."""
-        self.house.thaw()
-
-    @rule()
-    def start(self) -> None:
-        """One more worker."""
-        self.house.start_another()
-
-    # -- what operators do
-
-    @rule(peer=_PEER)
-    def pause(self, peer: str) -> None:
-        """An agent takes nothing any more."""
-        assert self.house.ref(peer).pause() == (peer not in self.paused)
-        self.paused.add(peer)
-
-    @rule(peer=_PEER)
-    def resume(self, peer: str) -> None:
-        """It goes on."""
-        assert self.house.ref(peer).resume() == (peer in self.paused)
-        self.paused.discard(peer)
+    @rule(peer=_PEER, is_paused=st.booleans())
+    def halt(self, peer: str, *, is_paused: bool) -> None:
+        """An agent takes nothing any more, or goes on."""
+        ref = self.house.ref(peer)
+        assert (ref.pause() if is_paused else ref.resume()) == (is_paused != (peer in self.paused))
+        (self.paused.add if is_paused else self.paused.discard)(peer)
 
     # -- the law
 
@@ -133,25 +114,21 @@ class AgentMachine(RuleBasedStateMachine):
         assert self.house.buried() == sorted(self.model.buried)
 
 
-def run_machine(rig: Rig, *, examples: int, steps: int, chance: int | None = None, kills: int = 0) -> House:
-    """So many histories, and more of them until so many workers and pool processes were killed.
+def run_machine(house: House, *, examples: int, steps: int, chance: int) -> None:
+    """So many histories.
 
     Args:
-        rig: for the workers.
-        examples: how many histories there are at least.
+        house: where they happen.
+        examples: how many.
         steps: how long each is.
-        chance: what they are made from; None: always the same.
-        kills: how many kills there are at least.
+        chance: what they are made from.
 
     Raises:
         AssertionError: a history has gone wrong. It is told step by step.
     """
-    house = House(rig)
-    machine = type("AgentMachine", (AgentMachine,), {"house": house})
     bounded = settings(
         max_examples=examples,
         stateful_step_count=steps,
-        derandomize=chance is None,
         database=None,
         # Real workers: no history runs twice in the same way. So what failed is told, and not made smaller by chance.
         phases=[Phase.generate],
@@ -160,8 +137,20 @@ def run_machine(rig: Rig, *, examples: int, steps: int, chance: int | None = Non
         # The clock of this check runs while workers have both cores.
         suppress_health_check=[HealthCheck.too_slow],
     )
+    machine = seed(chance)(type("AgentMachine", (AgentMachine,), {"house": house}))
+    run_state_machine_as_test(machine, settings=bounded)
+
+
+def run_until(rig: Rig, kills: int, chance: int) -> str:
+    """Histories until so many processes were killed; returns what happened.
+
+    Raises:
+        AssertionError: a history has gone wrong. It is told step by step.
+    """
+    house, batches = House(rig, pools=("threads", "prefork"), spared=0), itertools.count(chance * 1000)
     try:
-        run_state_machine_as_test(machine if chance is None else seed(chance)(machine), settings=bounded)
+        while house.kills < kills:
+            run_machine(house, examples=_BATCH, steps=_STEPS, chance=next(batches))
     finally:
         house.end()
-    return house
+    return f"{house.kills} killed, {dict(house.count)}"

@@ -21,7 +21,8 @@ def spring(trap: str, what: str) -> None:
 
     Args:
         trap: ``before`` or ``after`` the commit of this message the process dies; ``freeze before`` or ``freeze after``
-            the whole worker is stopped instead, until somebody continues it. Empty: nothing happens.
+            the whole worker is stopped instead, until somebody continues it. What commits nothing leaves its ``after``
+            to the next that does. Empty: nothing happens.
         what: which trap it is.
     """
     if not trap or not ledger(os.getpid()).hsetnx(f"{_PREFIX}:traps", f"{trap} {what}", 1):

@@ -51,7 +51,7 @@ class AgentMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.model = Peers()
-        self.paused: set[str] = set()
+        self.paused: dict[str, int] = {}
         self.house.enter()
 
     # -- what agents are told
@@ -93,7 +93,9 @@ class AgentMachine(RuleBasedStateMachine):
         """An agent takes nothing any more, or goes on."""
         ref = self.house.ref(peer)
         assert (ref.pause() if is_paused else ref.resume()) == (is_paused != (peer in self.paused))
-        (self.paused.add if is_paused else self.paused.discard)(peer)
+        self.paused.pop(peer, None)
+        if is_paused:
+            self.paused[peer] = ref.status().version
 
     # -- the law
 
@@ -104,6 +106,12 @@ class AgentMachine(RuleBasedStateMachine):
         for peer in PEERS:
             state = self.house.committed(peer)
             assert state is None or is_beginning(state, self.model.states[peer]), (peer, state)
+
+    @invariant()
+    def one_that_is_paused_does_nothing(self) -> None:
+        """But what it was doing."""
+        for peer, version in self.paused.items():
+            assert self.house.ref(peer).status().version <= version + 1
 
     def teardown(self) -> None:
         """All of it is done, and once."""

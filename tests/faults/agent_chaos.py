@@ -206,6 +206,8 @@ def main() -> int:
             told = run_until(rig, options.kills, options.seed) if options.machine else ""
             sys.stdout.write((told or run(Chaos(rig, chance), chance, options.kills)) + "\n")
         except AssertionError as wrong:
+            if options.machine:
+                raise  # Hypothesis has noted the history on it
             sys.stdout.write(f"wrong: {wrong}\n")
             return 1
         finally:

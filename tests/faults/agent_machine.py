@@ -133,12 +133,14 @@ def run_machine(house: House, *, examples: int, steps: int, chance: int) -> None
 
     Raises:
         AssertionError: a history has gone wrong. It is told step by step.
+        hypothesis.errors.FlakyFailure: likewise, and it went well when it was run again.
     """
     bounded = settings(
         max_examples=examples,
         stateful_step_count=steps,
         database=None,
-        # Real workers: no history runs twice in the same way. So what failed is told, and not made smaller by chance.
+        # Real workers: no history runs twice in the same way. So what failed is told, and not made smaller by chance;
+        # where it does not fail again, as FlakyFailure, which is none the less a fault.
         phases=[Phase.generate],
         # A step lasts as long as it takes to miss a lease and to start a worker, on whatever machine this is.
         deadline=None,
@@ -154,6 +156,7 @@ def run_until(rig: Rig, kills: int, chance: int) -> str:
 
     Raises:
         AssertionError: a history has gone wrong. It is told step by step.
+        hypothesis.errors.FlakyFailure: likewise, and it went well when it was run again.
     """
     house, batches = House(rig, pools=("threads", "prefork"), spared=0), itertools.count(chance * 1000)
     try:

@@ -19,6 +19,6 @@ def test_every_history_of_agents_is_that_of_one_thread(rig: Rig) -> None:
     """A few short ones, of which the first does next to nothing: so Hypothesis begins."""
     house = House(rig)
     try:
-        run_machine(house, examples=3, steps=7, chance=179)
+        run_machine(house, examples=3, steps=8, chance=179)
     finally:
         house.end()

@@ -50,7 +50,7 @@ test: check ## All checks and tests, with coverage [EVERYWHERE=1: each test on e
 bench: $(READY) ## Measure against stock Celery in the same run
 	$(BIN)/python -m benchmarks $(ARGS)
 
-chaos: $(READY) ## The long fault test [KILLS=500] [SEED=1]; goes on where it stopped; of beats [BEAT=1] [SECONDS=600]; of agents [AGENTS=1]
+chaos: $(READY) ## The long fault test [KILLS=500] [SEED=1]; goes on where it stopped; of beats [BEAT=1] [SECONDS=600]; of agents [AGENTS=1] [ARGS=--machine]
 	$(BIN)/python -m tests.faults.$(if $(BEAT),beat_chaos --seconds $(SECONDS),$(if $(AGENTS),agent_,)chaos --kills $(KILLS)) --seed $(SEED) $(ARGS)
 
 compose-test: ## Build the stack in containers, start it, kill parts of it, remove it; needs Docker or podman

@@ -3,6 +3,9 @@
 Three workers host a bank that is told and asked a seeded series of things. All along, pool processes die in the middle
 of a handler and right after its commit, and workers are killed or frozen past their lease, by the seed. In the end the
 state must be that of a bank that was told the same by one thread: each thing once, in order, self-sends included.
+
+With ``--machine`` (``make chaos AGENTS=1 KILLS=100 ARGS=--machine``) it is the state machine of Hypothesis instead:
+histories of three agents that also tell and ask each other, until so many processes were killed.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from hardening.core.deployment import client_of, settings_of
 from hardening.core.embedded import EmbeddedRedis
 from tests.closing import close
 from tests.eventually import eventually
+from tests.faults.agent_machine import run_until
 from tests.faults.agent_model import Model, Order, orders
 from tests.faults.rig import Rig
 
@@ -188,6 +192,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--machine", action="store_true", help="histories of Hypothesis")
     options = parser.parse_args()
     chance = random.Random(options.seed)
     with (
@@ -198,8 +203,11 @@ def main() -> int:
     ):
         rig = Rig(broker.broker_url, client, ledger.url, f"chaos{options.seed}", Path(logs))
         try:
-            sys.stdout.write(run(Chaos(rig, chance), chance, options.kills) + "\n")
+            told = run_until(rig, options.kills, options.seed) if options.machine else ""
+            sys.stdout.write((told or run(Chaos(rig, chance), chance, options.kills)) + "\n")
         except AssertionError as wrong:
+            if options.machine:
+                raise  # Hypothesis has noted the history on it
             sys.stdout.write(f"wrong: {wrong}\n")
             return 1
         finally:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
-from typing import Any
 
 from pydantic import Field
 
 from hardening import Agent, AgentState, handles, host
 from hardening.agents.mailbox import Mailbox
-from hardening.agents.store import Store
 from hardening.agents.supervisor import Supervisor
+from tests.faults.agent_traps import spring
 from tests.faults.tasks import app, ledger
 
 __all__ = ["Bank", "app", "bank_name"]
@@ -23,11 +21,6 @@ _PREFIX = os.environ["FAULTS_PREFIX"]
 def bank_name(prefix: str) -> str:
     """The name of a test's agent."""
     return f"bank.{prefix}"
-
-
-def _is_first(what: str) -> bool:
-    """Whether nobody, in whichever process, has asked this before."""
-    return bool(ledger(os.getpid()).hsetnx(f"{_PREFIX}:traps", what, 1))
 
 
 class Bank(Agent):
@@ -93,27 +86,7 @@ class Bank(Agent):
 
     def _applies(self, number: int, trap: str) -> None:
         self.state.applied.append(number)
-        if trap and _is_first(f"{trap} {number}"):
-            if trap == "before":
-                os.kill(os.getpid(), signal.SIGKILL)
-            _Traps.is_set = True
+        spring(trap, str(number))
 
 
-class _Traps:
-    """Whether this process dies as soon as it has committed."""
-
-    is_set = False
-
-
-_commit = Store.commit
-
-
-def _commit_and_die(store: Store, *args: Any) -> str:
-    mark = _commit(store, *args)
-    if _Traps.is_set:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return mark
-
-
-Store.commit = _commit_and_die  # type: ignore[method-assign, assignment]
 host(app, Bank)

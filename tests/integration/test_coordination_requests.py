@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from hardening.agents.coordination import RequestManager, RequestsFull
+from hardening.agents.coordination import Reply, RequestManager, RequestsFull
 from hardening.agents.errors import AgentHalted, AskFailed, AskTimeout
 from hardening.core import telemetry
 from hardening.core.errors import CancelFailed, ConfigError, MailboxFull, PublishFailed
@@ -211,12 +211,15 @@ def test_one_that_never_answers_is_not_asked_for_a_while(
 ) -> None:
     """Its breaker is open, and no other's: requests go to its mailbox at once."""
     late(cast)
-    asks = 0
-    while "is open" not in (told[-1].why if told else ""):  # type: ignore[attr-defined]
-        reply = requests.ask("a", "do", 1, key=f"k{asks}")
-        asks += 1
-        assert asks < 50
-    assert reply.receipt is cast.sent[f"k{asks - 1}"]
+    replies: list[Reply] = []
+
+    def is_open() -> bool:  # failures are told to Redis in the background
+        replies.append(requests.ask("a", "do", 1, key=f"k{len(replies)}"))
+        return "is open" in told[-1].why  # type: ignore[attr-defined]
+
+    eventually(is_open)
+    asks = len(replies)
+    assert replies[-1].receipt is cast.sent[f"k{asks - 1}"]
     assert cast.sent[f"k{asks - 1}"].state == "queued"
     assert len(cast.asked) == asks - 1
     cast.sent["old"] = Receipt("old", "dead", "expired")
@@ -253,6 +256,22 @@ def test_one_more_than_there_is_room_for_is_a_dead_letter(
     assert ("a", 2) not in cast.asked
 
 
+def test_a_machine_without_threads_leaves_nothing_waiting(
+    requests: RequestManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What could not be asked is told; the next is asked when there are threads again."""
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        with pytest.raises(RuntimeError, match="new thread"):
+            requests.submit("a", "do", 1)
+    assert requests.waiting("a") == 0
+    assert requests.submit("a", "do", 2).result(10).value == 2
+
+
 def test_a_child_begins_with_none_waiting(requests: RequestManager, cast: Cast) -> None:
     """Its parent's are its parent's; it asks by threads of its own."""
     gate = threading.Event()
@@ -262,9 +281,10 @@ def test_a_child_begins_with_none_waiting(requests: RequestManager, cast: Cast) 
     def child() -> bool:
         cast.mutex = threading.Lock()
         cast.answer = lambda _, args: args[0]
-        return bool(requests.submit("a", "do", 7).result(10).value == 7)
+        return requests.waiting("a") == 0 and bool(requests.submit("a", "do", 7).result(10).value == 7)
 
-    assert forked(child) == 0
+    with requests._mutex:  # as a thread of the parent may
+        assert forked(child, timeout_s=20) == 0
     gate.set()
     assert [future.result(10).value for future in mine] == [0, 1]
 

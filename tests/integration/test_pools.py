@@ -167,3 +167,22 @@ def test_a_child_has_no_part_in_what_its_parent_holds(app: Celery) -> None:
         assert lead.is_leader()
         assert permit.is_held()
         assert client_of(app).zcard(settings_of(app).keys.granted("semaphore:s")) == 1
+
+
+def test_a_machine_without_threads_keeps_no_lease_that_nobody_renews(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be renewed goes back at once; the next is renewed, when there are threads again."""
+    pool = semaphore("s", 1, ttl=0.5, app=app)
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        with pytest.raises(RuntimeError, match="new thread"):
+            pool.acquire()
+    with pool.acquire(0) as permit:
+        begin_s = boot_clock_s()
+        eventually(lambda: boot_clock_s() > begin_s + 2 * permit.ttl_s)
+        eventually(permit.is_held)

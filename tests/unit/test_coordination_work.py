@@ -117,6 +117,31 @@ def test_a_piece_that_dies_is_told_of_and_not_given_to_another() -> None:
     assert len(cast.sent) == 1
 
 
+def test_one_that_lasts_hides_nothing_of_what_became_of_the_others() -> None:
+    """The time is over while the first is waited for; what Redis does not tell then stays open."""
+    cast = Cast()
+
+    def work(message: Message) -> None:
+        message.state = {"v": "started", "w": "acked", "x": "dead", "y": "started"}[message.item]
+        message.reason = "failed" if message.item == "x" else ""
+
+    cast.works = work
+    report = distribute_work("vwxy", ["a"], timeout=0.2, bench=cast)
+    told = [(piece.status.value, piece.why) for piece in report.pieces]
+    assert told == [("open", ""), ("done", ""), ("dead", "failed"), ("open", "")]
+
+    def away() -> dict[str, str]:
+        raise RedisConnectionError("away")
+
+    def work_out_of_sight(message: Message) -> None:
+        work(message)
+        message.details = away  # type: ignore[method-assign]
+
+    cast.works = work_out_of_sight
+    report = distribute_work("vw", ["a"], timeout=0.2, bench=cast)
+    assert [piece.status.value for piece in report.pieces] == ["open", "open"]
+
+
 def test_a_job_is_taken_up_where_it_was() -> None:
     """What was sent is not sent again, also what was given to another by then."""
     cast = Cast()

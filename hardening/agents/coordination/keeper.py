@@ -59,10 +59,11 @@ class Keeper:
     def keep(self, lease: GrantLease) -> None:
         """Renews a lease from now on."""
         with self._mutex:
-            self._held[lease.claim.grant] = lease
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="hardening-grants", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="hardening-grants", daemon=True)
+                thread.start()  # a machine that has no thread left raises here, and the next lease tries again
+                self._thread = thread
+            self._held[lease.claim.grant] = lease
         self._news.set()
 
     def give_back(self, lease: GrantLease) -> bool:

@@ -41,6 +41,7 @@ from hardening.agents.errors import AgentHalted, AskFailed, AskTimeout
 from hardening.breaker import Breaker, CircuitOpen
 from hardening.core import telemetry
 from hardening.core.errors import DeliveryError, PublishFailed
+from hardening.core.forked import forked_lock
 from hardening.delivery.receipt_state import DeliveryStatus
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ _CANCEL_S = 5.0
 _MOST_WAITING = 1_000_000
 #: Ways to die without having run.
 _UNBEGUN = ("cancelled", "expired")
+
+_mutex = forked_lock()
 
 _Job = tuple["Future[Reply]", contextvars.Context, "Callable[[], Reply]"]
 
@@ -131,10 +134,16 @@ class RequestManager:
         self._start_anew()
 
     def _start_anew(self) -> None:
-        self._pid = os.getpid()
         self._mutex = threading.Lock()
         self._lines: dict[str, _Line] = {}
         self._breakers: dict[str, Breaker] = {}
+        self._pid = os.getpid()
+
+    def _leave_parent(self) -> None:
+        """In a forked child: the parent's lock may be held for ever there, and its threads are not here."""
+        with _mutex:
+            if os.getpid() != self._pid:
+                self._start_anew()
 
     def submit(self, agent: str, handler: str, /, *args: Any, key: str | None = None) -> Future[Reply]:
         """Has an agent asked, behind what waits for it here.
@@ -156,20 +165,18 @@ class RequestManager:
         """
         checked_name(agent, "agent")
         named = key if key is not None else uuid.uuid4().hex
-        if os.getpid() != self._pid:
-            self._start_anew()
+        self._leave_parent()
         future: Future[Reply] = Future()
         job = future, contextvars.copy_context(), lambda: self._request(agent, handler, args, named)
         with self._mutex:
             line = self._lines.setdefault(agent, _Line())
             is_full = len(line.waiting) >= self._buffer
+            if not line.is_running:
+                # A machine that has no thread left raises here: nothing may wait then for one that never runs.
+                threading.Thread(target=self._run, args=(agent, line), name="hardening-requests", daemon=True).start()
+                line.is_running = True
             if not is_full:
                 line.waiting.append(job)
-                if not line.is_running:
-                    line.is_running = True
-                    threading.Thread(
-                        target=self._run, args=(agent, line), name="hardening-requests", daemon=True
-                    ).start()
         if is_full:
             raise self._buried(agent, handler, args)
         return future
@@ -185,6 +192,7 @@ class RequestManager:
 
     def waiting(self, agent: str) -> int:
         """How many requests to an agent wait here, without the one that is being asked."""
+        self._leave_parent()
         with self._mutex:
             return len(self._lines[agent].waiting) if agent in self._lines else 0
 

@@ -187,6 +187,9 @@ class _Run:
                 with suppress(RedisError):
                     self._move(pieces)
                 look_at_s = boot_clock_s() + _LOOK_S
+        with suppress(RedisError):
+            for piece in self._open(pieces):
+                self._find_out(piece)
         return WorkReport(self._job, pieces)
 
     @staticmethod
@@ -247,6 +250,15 @@ class _Run:
             self._pause()
         else:
             piece.status = PieceStatus.DONE
+
+    @staticmethod
+    def _find_out(piece: Piece) -> None:
+        """What became of one that was not waited for, as the time went by with another."""
+        said = piece.receipt.details() if piece.receipt is not None else {}
+        if said.get("state") == DeliveryStatus.ACKED.value:
+            piece.status = PieceStatus.DONE
+        elif said.get("state") == DeliveryStatus.DEAD.value:
+            piece.status, piece.why = PieceStatus.DEAD, said.get("reason", "")
 
     def _pause(self) -> None:
         threading.Event().wait(max(0.0, min(_LOOK_S, self._until_s - boot_clock_s())))

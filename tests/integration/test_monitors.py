@@ -277,8 +277,7 @@ def test_setting_and_ending_take_two_round_trips(
 ) -> None:
     """Together, whatever the target, and a block takes one; those of the owner's thread are not its caller's."""
     targets.join("h:1:aa", "mail", node="shop@h")
-    with monitoring("queue:mail", app=app):  # Redis has both scripts from now on
-        monitor("queue:mail", app=app)
+    demonitor(monitor("queue:mail", app=app))  # Redis has both scripts from now on
     sent: list[str] = []
     send: Any = Connection.send_packed_command
 

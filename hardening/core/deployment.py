@@ -129,10 +129,12 @@ def client_of(app: Celery, *, patience_s: float | None = None) -> Redis:
 
 
 def forget_clients(app: Celery) -> None:
-    """Has the next :func:`client_of` look anew, if the app has several brokers, for one that answers."""
-    with _mutex:
-        if len(app.connection_for_write().alt) > 1:
-            setattr(app, _CLIENTS, (0, {}))
+    """Has the next :func:`client_of` look anew, if the app has several brokers, for one that answers.
+
+    Without the lock: event loops call this, too, and whoever holds it may be asking brokers.
+    """
+    if len(app.connection_for_write().alt) > 1:
+        setattr(app, _CLIENTS, (0, {}))
 
 
 def _step_below(patience_s: float | None, most_s: float) -> float:

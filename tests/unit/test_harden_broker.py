@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ssl
+import threading
 from typing import Any
 
 import pytest
 from kombu.utils.json import dumps, loads
 
 from hardening import harden
+from hardening.core import deployment
 from hardening.core.deployment import client_of
 from hardening.transport import SentinelTransport, Transport
 from hardening.transport.stock import CLIENT_NAME
@@ -110,3 +112,15 @@ def test_a_worker_can_be_asked_for_its_statistics() -> None:
     """They have the options of its transport, which remote control sends as JSON: ``celery inspect stats``, Flower."""
     told = loads(dumps(harden(make()).connection_for_write().info()))
     assert told["transport_options"]["on_buried"] == "FailBuried"
+
+
+def test_who_forgets_clients_waits_for_nobody() -> None:
+    """An event loop does, while a thread may be asking which of several brokers answers, under the lock of all."""
+    app = harden(make("redis://127.0.0.1:1/0;redis://127.0.0.1:2/0"))
+    before = client_of(app)
+    with deployment._mutex:
+        forgetting = threading.Thread(target=deployment.forget_clients, args=(app,), daemon=True)
+        forgetting.start()
+        forgetting.join(10)
+        assert not forgetting.is_alive()
+    assert client_of(app) is not before

@@ -54,7 +54,10 @@ class Teller:
         while True:
             on_down, down = self._calls.get()
             try:
-                on_down(down)
+                answer = on_down(down)
+                if inspect.iscoroutine(answer):
+                    answer.close()
+                    raise RuntimeError("the event loop that was to await it is closed")  # noqa: TRY301 - told like any other
             except Exception as error:  # noqa: BLE001 - the edge: it is the user's
                 _tell_failure(down, error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import threading
@@ -116,6 +117,22 @@ def test_a_loop_that_closes_as_it_is_told_costs_nobody_else_a_down() -> None:
     with telemetry.capture("hardening.monitor.tell_failed") as events:
         Teller().tell(on_down, Down.of(Told("o#1", "exited", 1, "x", "y"), "t"), loop)
     assert [event.error for event in events] == ["RuntimeError('Event loop is closed')"]  # type: ignore[attr-defined]
+
+
+def test_a_loop_that_is_closed_already_is_told_of() -> None:
+    """A coroutine function that was to run there never runs; what needs no loop is called all the same."""
+    loop, called = asyncio.new_event_loop(), threading.Event()
+    loop.close()
+
+    async def on_down(_: Down) -> None: ...
+
+    down, teller = Down.of(Told("o#1", "exited", 1, "x", "y"), "t"), Teller()
+    with telemetry.capture("hardening.monitor.tell_failed") as events:
+        teller.tell(on_down, down, loop)
+        teller.tell(lambda _: called.set(), down, loop)
+        assert called.wait(10)
+    expected = "RuntimeError('the event loop that was to await it is closed')"
+    assert [event.error for event in events] == [expected]  # type: ignore[attr-defined]
 
 
 def test_a_down_that_cannot_be_told_costs_those_behind_it_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 _RESULTS = Path(__file__).parent / "results"
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    context_settings={"help_option_names": ["-h", "--help"]}, epilog=f"NAMES: {', '.join(MEASURES)}; default: all."
+)
 @click.argument("names", nargs=-1, type=click.Choice(list(MEASURES)), metavar="[NAMES]...")
 @click.option("--quick", is_flag=True, help="Small sizes and few rounds: a look, not a result.")
 @click.option("--json", "json_file", metavar="FILE", help="Where to write JSON; see below for the default.")
@@ -37,9 +39,6 @@ _RESULTS = Path(__file__).parent / "results"
 @click.option("--strict", is_flag=True, help="A missed target is a failure, too.")
 def main(**options: Any) -> None:
     """Measures hardened against stock Celery in the same run.
-
-    NAMES are publish, broadcast, signals, cancel, receipts, throughput, queues, recovery, deadletters, idle, depth,
-    monitors and agents; default: all.
 
     The whole run is kept in benchmarks/results/latest.json. Any other, with --quick, with --rounds or of some measures
     only, goes to partial.local.json beside it, which git ignores.

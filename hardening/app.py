@@ -80,6 +80,7 @@ def harden(app: Celery) -> Celery:
     }
     app.loader.override_backends = {**OVERRIDES, **app.loader.override_backends}
     app.amqp.Connection = Connection
+    app.events.dispatcher_cls = "hardening.worker.dispatcher:Dispatcher"
     speed_up(app.amqp)
     keep_back(app.amqp)
     let_travel(app.amqp)

@@ -28,6 +28,7 @@ class Proxy:
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._trigger: tuple[bytes, bool] | None = None
         self._swallowing = threading.Event()
+        self._last: bytes | None = None
         self._needle: bytes | None = None
         self._released = threading.Event()
         self.cuts = 0
@@ -73,8 +74,18 @@ class Proxy:
         """From now on takes every byte and forwards none, as a dead middlebox does."""
         self._swallowing.set()
 
+    def swallow_when(self, needle: bytes) -> None:
+        """Does so from when a connection next carries ``needle`` to Redis, which never sees it."""
+        self._last = needle
+
+    @property
+    def swallows(self) -> bool:
+        """Whether it does."""
+        return self._swallowing.is_set()
+
     def forward(self) -> None:
         """Ends :meth:`swallow` for new connections; those that lost bytes are cut."""
+        self._last = None
         self._swallowing.clear()
         self.cut()
 
@@ -112,6 +123,8 @@ class Proxy:
                 if self._needle is not None and self._needle in data:
                     self.held += 1
                     self._released.wait()
+                if self._last is not None and self._last in data:
+                    self._swallowing.set()
                 if self._swallowing.is_set():
                     continue
                 after_reply = self._triggered(data)

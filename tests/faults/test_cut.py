@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hardening.core.scripts import Script
+from tests.eventually import eventually
 from tests.faults.chaos_bound import silence_bound
 from tests.faults.proxy import Proxy
 from tests.faults.rig import LEASE_S
@@ -53,6 +54,26 @@ def test_a_half_open_connection_is_noticed_and_nothing_is_lost(rig: Rig) -> None
         rig.await_done(keys, 40)
         rig.settled()
     assert rig.duplicates() <= 2
+    producer.close()
+
+
+@pytest.mark.one_server
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_a_worker_whose_heartbeat_is_the_first_to_meet_silence_hangs_up_and_can_be_stopped(rig: Rig, pool: str) -> None:
+    """It is sent in the loop's thread, where nothing may wait for Redis to come back."""
+    keys = [f"k{number}" for number in range(10)]
+    producer = rig.producer()
+    with Proxy(rig.broker) as proxy:
+        worker = rig.ready(rig.start(pool, 2, broker=proxy.url, faults_socket_s="1"))
+        proxy.swallow_when(b"worker.heartbeat")
+        eventually(lambda: proxy.swallows)
+        rig.send(producer, "work", keys, 0.01)
+        assert rig.seconds_until(lambda: b"onnection to broker lost" in worker.log.read_bytes(), 20) < 10
+        worker.stop(timeout_s=20)
+    rig.ready(rig.start(pool, 2))
+    rig.await_done(keys)
+    assert rig.settled().counters["acked"] == len(keys)
+    assert rig.duplicates() == 0
     producer.close()
 
 

@@ -19,6 +19,7 @@ from celery.concurrency import asynpool, prefork
 from celery.concurrency import base as celery_pool
 from celery.concurrency import thread as celery_thread
 from celery.worker import components
+from celery.worker import heartbeat as celery_heartbeat
 from celery.worker import request as celery_request
 from celery.worker import worker as celery_worker
 from celery.worker.consumer import consumer as celery_consumer
@@ -219,3 +220,11 @@ def test_celery_says_what_we_keep_back_by_these_names() -> None:
     source = inspect.getsource(send)
     assert source.index("ret = producer.publish(body") < source.index("send_after_publish(\n")
     assert source.index("send_after_publish(\n") < source.index("evd.publish('task-sent'")
+
+
+def test_celery_still_has_heartbeats_tried_again_for_ever() -> None:
+    """What ``hardening.worker.dispatcher`` is there for; when this fails it may be superfluous."""
+    send = inspect.signature(celery_heartbeat.Heart._send).parameters
+    assert send["retry"].default is True
+    assert "retry_policy" not in send
+    assert inspect.signature(kombu.Connection.ensure).parameters["max_retries"].default is None

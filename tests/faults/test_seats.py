@@ -53,9 +53,15 @@ def _is_full(rig: Rig, keys: list[str]) -> bool:
     return sum(began[key] - done[key] for key in keys) == _CONCURRENCY
 
 
+def _all_children(worker: Worker) -> list[int]:
+    """The children, once as many are there as there should be: after a kill it may be one fewer for a moment."""
+    children = worker.children()
+    return children if len(children) == _CONCURRENCY else []
+
+
 def _kill_child(rig: Rig, worker: Worker, turn: int) -> None:
     """Kills one child and waits for the one that takes its place."""
-    before = worker.children()
+    before = eventually(lambda: _all_children(worker), 10)
     os.kill(before[turn % _CONCURRENCY], signal.SIGKILL)
     rig.kills += 1
     eventually(lambda: len(set(worker.children()) - set(before)) == 1, 10)

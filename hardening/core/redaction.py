@@ -10,6 +10,7 @@ Does not guarantee: that a secret under another key, or passed by position, is f
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NO_WORD = re.compile(r"[^a-z0-9]+")
 
 
+@lru_cache(maxsize=1024)
 def _words(name: str) -> str:
     """A name as words with an underscore around each: ``_api_key_``."""
     return f"_{_NO_WORD.sub('_', _CAMEL.sub('_', name).lower()).strip('_')}_"
@@ -56,11 +58,11 @@ class Redactor:
 
     def __init__(self, names: Iterable[str] = SECRET_NAMES) -> None:
         self._names = tuple(word for name in names if (word := _words(name)) != "__")
+        self._secret = re.compile("|".join(map(re.escape, self._names)))
 
     def is_secret(self, key: object) -> bool:
         """Whether what stands under a key is masked."""
-        words = _words(str(key)[:200])
-        return any(name in words for name in self._names)
+        return self.masks and bool(self._secret.search(_words(str(key)[:200])))
 
     @property
     def masks(self) -> bool:

@@ -96,7 +96,7 @@ def test_no_value_of_a_secret_key_is_shown(value: Any, key: str) -> None:
              "password=" + "\\" * 300_000, "a=" * 150_000, "bearer " * 40_000]
 )  # fmt: skip
 def test_no_text_makes_it_slow(text: str) -> None:
-    """Somebody may have sent it for that."""
-    began_s = time.perf_counter()
+    """Somebody may have sent it for that. Of the processor's time: what else runs here does not count."""
+    began_s = time.process_time()
     REDACTOR.text(text)
-    assert time.perf_counter() - began_s < 3
+    assert time.process_time() - began_s < 3

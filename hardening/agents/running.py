@@ -25,7 +25,7 @@ from hardening.agents.residents import Resident, residents_of
 from hardening.agents.restoring import entry_of, restored
 from hardening.agents.store import Store, StoreAway
 from hardening.core import telemetry
-from hardening.core.scripts.agenting import Change, Failing
+from hardening.core.scripts.agenting import Change, Failing, Opened
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -93,10 +93,8 @@ class _Run:
     def _opened(self) -> Resident | None:
         """The agent; None: the message was applied before."""
         known = self._residents.take(self._cls.name)
-        if known is not None and known.is_as(self._turn):
-            known.agent.outbox = Outbox(self._app, self._message.ask)
-            return known
-        opened = self._store.open(known.mark if known else "")
+        is_ready = known is not None and known.is_as(self._turn)
+        opened = Opened("ready") if is_ready else self._store.open(known.mark if known else "")
         if opened.outcome == "refused":
             raise self._lost()
         if opened.outcome == "applied":

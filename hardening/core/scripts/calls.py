@@ -266,17 +266,17 @@ class Taken(NamedTuple):
         if reply[0] == -1:
             return Taken(0, 0, [], reaped=True)
         items = iter(reply[2:])
+        parts = list(zip(items, items, items, items, strict=True))
+        if not parts or parts[-1][1]:
+            return Taken(reply[0], reply[1], [TakenMessage(lists[at - 1], *rest) for at, *rest in parts])
+        others = frozenset(queue_of(lists[at - 1]) for at, seq, _, mark in parts if not (seq or mark))
+        versions = {taken: mark.decode() for _, seq, taken, mark in parts if mark and not seq}
         messages = [
-            TakenMessage(lists[at - 1], seq, crashes, raw)
-            for at, seq, crashes, raw in zip(items, items, items, items, strict=True)
+            TakenMessage(lists[at - 1], seq, crashes, raw, versions.get(seq, ""))
+            for at, seq, crashes, raw in parts
+            if seq
         ]
-        if not messages or messages[-1].seq:
-            return Taken(reply[0], reply[1], messages)
-        boxes = [message for message in messages if not message.seq]
-        others = frozenset(queue_of(box.list_key) for box in boxes if not box.raw)
-        versions = {box.crashes: box.raw.decode() for box in boxes if box.raw}
-        taken = [one._replace(version=versions.get(one.seq, "")) for one in messages if one.seq]
-        return Taken(reply[0], reply[1], taken, others=others)
+        return Taken(reply[0], reply[1], messages, others=others)
 
 
 class Buried(NamedTuple):

@@ -16,7 +16,7 @@ from hardening.core.errors import ConfigError
 from hardening.delivery.async_client import pool_of, run_async
 from hardening.monitors.durable import durable, durable_ref
 from hardening.monitors.errors import MonitorFailed
-from hardening.monitors.watching import OnError, demonitor, leave_block, prepare
+from hardening.monitors.watching import When, block_when, demonitor, leave_block, prepare
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -41,7 +41,7 @@ async def amonitor(
     on_down: Callable[[Down], Any] | Signature[Any] | None = None,
     leak_after: float = 300.0,
     durable_for: float | None = None,
-    on_error: OnError = "raise",
+    when: When = "now",
     app: Celery | None = None,
 ) -> MonitorRef:
     """Watches as :func:`~hardening.monitors.monitor` does, without holding up the event loop.
@@ -50,19 +50,21 @@ async def amonitor(
 
     Args, returns and raises as ``monitor``.
     """
-    owner, held = prepare(target, tag, on_down, leak_after, app)
+    owner, held = prepare(target, tag, on_down, leak_after, when, app)
     if durable_for is not None:
-        lasting, call = durable(owner, held, durable_for, on_error)
+        lasting, call = durable(owner, held, durable_for, when)
         try:
             return durable_ref(owner, lasting, tag, await _run(owner.app, call))
         except (RedisError, OSError) as error:
             raise MonitorFailed(lasting.target, error, is_durable=True) from error
     held.loop = asyncio.get_running_loop() if inspect.iscoroutinefunction(on_down) else None
+    if when == "later":
+        return owner.later(held)
     call = owner.begin(held)
     try:
         reply = await _run(owner.app, call)
     except (RedisError, OSError) as error:
-        return owner.failed(held, error, later=on_error == "later")
+        raise owner.failed(held, error) from error
     except BaseException:
         if owner.table.take(held.errand.id) is not None:
             owner.owe([held.ref])
@@ -77,14 +79,14 @@ async def ademonitor(ref: MonitorRef | str, *, app: Celery | None = None) -> boo
 
 @asynccontextmanager
 async def amonitoring(
-    target: Target | Receipt | AsyncResult[Any] | str, tag: str = "", **options: Any
+    target: Target | Receipt | AsyncResult[Any] | str, tag: str = "", *, when: When | None = None, **options: Any
 ) -> AsyncIterator[MonitorRef]:
-    """A monitor for as long as a block lasts, however that ends, also by cancellation.
+    """A monitor for as long as a block lasts, however that ends, also by cancellation; as ``monitoring``.
 
     Yields:
         What :func:`amonitor` returns.
     """
-    ref = await amonitor(target, tag, **options)
+    ref = await amonitor(target, tag, when=when or block_when(**options), **options)
     try:
         yield ref
     finally:

@@ -24,14 +24,14 @@ __all__ = ["durable", "durable_ref"]
 _LONGEST_S = 90 * 86_400.0
 
 
-def durable(owner: Owner, held: Held, durable_for_s: float, on_error: str) -> tuple[Errand, Call]:
+def durable(owner: Owner, held: Held, durable_for_s: float, when: str) -> tuple[Errand, Call]:
     """What is asked of Redis so that a monitor stays when its owner has ended.
 
     Args:
         owner: this process; it is only named as who set it.
         held: the monitor as it would be without.
         durable_for_s: for how long it stands at most, in seconds.
-        on_error: as of :func:`~hardening.monitors.monitor`.
+        when: as of :func:`~hardening.monitors.monitor`.
 
     Raises:
         TypeError: no task is told.
@@ -42,10 +42,8 @@ def durable(owner: Owner, held: Held, durable_for_s: float, on_error: str) -> tu
         raise TypeError("a durable monitor tells a task, for its owner may be gone: expected a signature as on_down")
     if not 0 < durable_for_s <= _LONGEST_S:
         raise ValueError(f"durable_for is {durable_for_s!r}, expected seconds, more than 0 and at most 90 days")
-    if on_error != "raise":
-        raise ValueError(
-            f"on_error is {on_error!r}: what is to be set later ends with its process, so it is not durable"
-        )
+    if when != "now":
+        raise ValueError(f"when is {when!r}: what is to be set later ends with its process, so it is not durable")
     about: dict[str, Any] = json.loads(errand.about)
     what = json.dumps([errand.target, held.tag, about["on_down"]], sort_keys=True)
     name = DURABLE + hashlib.sha256(what.encode()).hexdigest()[:32]

@@ -27,7 +27,7 @@ class MonitorFailed(MonitorError):
     def __init__(self, target: str, cause: BaseException, *, is_durable: bool = False) -> None:
         self.target = target
         why = f"{type(cause).__name__}: {cause}".partition("\n")[0]
-        hint = "set it again: it is the same one" if is_durable else 'with on_error="later" it is set later'
+        hint = "set it again: it is the same one" if is_durable else 'with when="later" it is set when Redis is back'
         if "OutOfMemory" in why:
             hint = "free memory or raise maxmemory"
         super().__init__(f"{target} is not monitored, Redis did not take it: {why}; {hint}")

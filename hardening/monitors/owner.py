@@ -81,33 +81,36 @@ class Owner:
 
     def begin(self, held: Held) -> Call:
         """Enters a monitor here, where a down may find it as soon as Redis has it; returns the call that sets it."""
+        held.is_sent = True
+        self._enter(held)
+        return scripts.monitor(self.keys, self.name, self.ttl_ms, [held.errand])
+
+    def later(self, held: Held) -> MonitorRef:
+        """Enters a monitor here, and leaves it to the owner's thread to set it."""
+        held.is_pending = True
+        self._enter(held)
+        return self.ref(held)
+
+    def _enter(self, held: Held) -> None:
         if held.task:
             tell_of_ends(self._end_task)
         self.table.put(held)
         self._watch.start()
-        return scripts.monitor(self.keys, self.name, self.ttl_ms, [held.errand])
 
     def kept(self, held: Held, reply: list[Any]) -> MonitorRef:
         """Redis has answered."""
         target, since_ms = reply[0].decode("utf-8", "replace"), int(reply[1])
         monitor_id, _, has_task, leak_after_ms, about, _ = held.errand
         held.errand = scripts.Errand(monitor_id, target, has_task, leak_after_ms, about, since_ms)
-        held.is_kept, held.is_pending = since_ms != 0, False
+        held.is_kept = since_ms != 0
         return self.ref(held)
 
-    def failed(self, held: Held, error: BaseException, *, later: bool) -> MonitorRef:
-        """Redis has not answered, or refused: the monitor is set when it is back, or there is none.
-
-        Raises:
-            MonitorFailed: there is none, and ``later`` was not asked for.
-        """
-        if later:
-            held.is_pending = True
-            return self.ref(held)
+    def failed(self, held: Held, error: BaseException) -> MonitorFailed:
+        """Redis has not answered, or refused: there is no monitor; returns what says so."""
         if self.table.take(held.errand.id) is not None:
             self.table.owe([held.ref])  # the call may have been run all the same
             self._watch.start()
-        raise MonitorFailed(held.errand.target, error) from error
+        return MonitorFailed(held.errand.target, error)
 
     def ref(self, held: Held) -> MonitorRef:
         """How a monitor of ours is known outside."""
@@ -124,7 +127,7 @@ class Owner:
             How many Redis knew of.
         """
         ended = 0
-        for batch in _batches([held.ref for held in many]):
+        for batch in _batches([held.ref for held in many if held.is_sent]):
             try:
                 ended += int(self.end_call(batch).run(client_of(self.app)))
             except (RedisError, OSError):
@@ -137,7 +140,7 @@ class Owner:
         So it costs a task no round trip, and many that end are ended by one. What is told by a task is ended at once:
         nobody here could keep that back.
         """
-        self.owe([held.ref for held in many if not held.errand.has_task])
+        self.owe([held.ref for held in many if held.is_sent and not held.errand.has_task])
         if told := [held for held in many if held.errand.has_task]:
             self.end(told)
 
@@ -153,8 +156,8 @@ class Owner:
 
     # -- all of them
 
-    def set_again(self, every: list[Held]) -> None:
-        """Sets what Redis may have forgotten; what it still has stays as it is.
+    def set_all(self, every: list[Held]) -> None:
+        """Sets what Redis does not know yet, or may have forgotten; what it has stays as it is.
 
         Raises:
             redis.RedisError: Redis could not be asked.

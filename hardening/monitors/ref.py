@@ -28,7 +28,7 @@ class MonitorRef:
         tag: as the owner gave it.
         app: over whose broker.
         pid: the process that set it.
-        is_kept: whether Redis has it; if not, it will, when Redis is back (``on_error="later"``).
+        is_kept: whether Redis has it; if not, its target was not there, or it will (``when="later"``).
     """
 
     id: str

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from functools import lru_cache
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from types import FrameType
+    from types import CodeType, FrameType
 
 __all__ = ["callers"]
 
 _LONGEST = 200
-_HERE = str(PurePath(__file__).parent)
+#: How many stacks are remembered: the same few places set monitors again and again.
+_MOST = 1024
+#: How many frames of this room, and of what it goes through, a stack may begin with.
+_OURS = 6
+_HERE = (str(PurePath(__file__).parent), contextlib.__file__)
+
+#: Stacks as text, by code and instruction of each frame. An entry keeps the code alive, so no other gets its id.
+_known: dict[tuple[int, ...], tuple[str, list[CodeType]]] = {}
 
 
 def callers(depth: int) -> str:
@@ -24,23 +31,34 @@ def callers(depth: int) -> str:
         depth: how many at most; 0: none, and nothing is looked at.
 
     Returns:
-        A JSON list of texts: each line is encoded once, for the same few set monitors again and again.
+        A JSON list of texts.
     """
-    frames: list[str] = []
-    frame: FrameType | None = sys._getframe(1) if depth else None  # noqa: SLF001 - a tenth of what traceback costs
-    while frame is not None and len(frames) < depth:
-        if frames or not _is_ours(frame):
-            code = frame.f_code
-            frames.append(_line(code.co_filename, frame.f_lineno, code.co_qualname))
+    if not depth:
+        return "[]"
+    innermost: FrameType | None = sys._getframe(1)  # noqa: SLF001 - a tenth of what traceback costs
+    where: list[int] = []
+    codes: list[CodeType] = []
+    frame = innermost
+    while frame is not None and len(codes) < depth + _OURS:
+        code = frame.f_code
+        codes.append(code)
+        where += (id(code), frame.f_lasti)
         frame = frame.f_back
-    return f"[{', '.join(frames)}]"
+    key = (depth, *where)
+    known = _known.get(key)
+    if known is None:
+        if len(_known) >= _MOST:
+            _known.clear()
+        known = _known[key] = _text(innermost, depth), codes
+    return known[0]
 
 
-def _is_ours(frame: FrameType) -> bool:
-    return frame.f_code.co_filename.startswith(_HERE) or frame.f_globals.get("__name__") == "contextlib"
-
-
-@lru_cache(maxsize=4096)
-def _line(file: str, number: int, name: str) -> str:
-    text = f"{file}:{number} in {name}"
-    return json.dumps(text if len(text) <= _LONGEST else f"…{text[1 - _LONGEST :]}")
+def _text(frame: FrameType | None, depth: int) -> str:
+    lines: list[str] = []
+    while frame is not None and len(lines) < depth:
+        code = frame.f_code
+        if lines or not code.co_filename.startswith(_HERE):
+            text = f"{code.co_filename}:{frame.f_lineno} in {code.co_qualname}"
+            lines.append(text if len(text) <= _LONGEST else f"…{text[1 - _LONGEST :]}")
+        frame = frame.f_back
+    return json.dumps(lines)

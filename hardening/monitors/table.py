@@ -26,8 +26,9 @@ class Held:
         task: id of the task that owns it; empty: the process does.
         on_down: what is called; None: nobody.
         loop: the event loop in which it is called; None: a thread of ours.
+        is_pending: whether the owner's thread is to set it.
+        is_sent: whether Redis was asked to keep it, so that it may.
         is_kept: whether Redis has said that it keeps it.
-        is_pending: whether it is to be set when Redis is back. One that is neither is on its way there.
     """
 
     errand: Errand
@@ -35,8 +36,9 @@ class Held:
     task: str
     on_down: Callable[[Down], Any] | None
     loop: asyncio.AbstractEventLoop | None = None
-    is_kept: bool = False
     is_pending: bool = False
+    is_sent: bool = False
+    is_kept: bool = False
 
     @property
     def ref(self) -> tuple[str, str]:
@@ -55,6 +57,7 @@ class Table:
         self._held: dict[str, Held] = {}
         self._by_task: dict[str, set[str]] = {}
         self._owed: list[tuple[str, str]] = []
+        self._pending: dict[str, Held] = {}
 
     def __len__(self) -> int:
         """How many monitors there are."""
@@ -69,6 +72,8 @@ class Table:
         """Enters one."""
         with self._mutex:
             self._held[held.errand.id] = held
+            if held.is_pending:
+                self._pending[held.errand.id] = held
             if held.task:
                 self._by_task.setdefault(held.task, set()).add(held.errand.id)
 
@@ -96,6 +101,7 @@ class Table:
 
     def _take(self, monitor_id: str) -> Held | None:
         held = self._held.pop(monitor_id, None)
+        self._pending.pop(monitor_id, None)
         if held is not None and held.task:
             siblings = self._by_task[held.task]
             siblings.discard(monitor_id)
@@ -103,10 +109,28 @@ class Table:
                 del self._by_task[held.task]
         return held
 
-    def settled(self) -> list[Held]:
-        """Those that Redis should have, or is to have; none that somebody is setting just now."""
+    def kept(self) -> list[Held]:
+        """Those that Redis should have; none that is still to be set, or just being set."""
         with self._mutex:
-            return [held for held in self._held.values() if held.is_kept or held.is_pending]
+            return [held for held in self._held.values() if held.is_kept]
+
+    def begin_pending(self, most: int) -> list[Held]:
+        """Some that are to be set, from now on as sent; whoever cannot set them puts them back by :meth:`put_back`."""
+        if not self._pending:
+            return []
+        with self._mutex:
+            begun = [self._pending.pop(monitor_id) for monitor_id in tuple(self._pending)[:most]]
+            for held in begun:
+                held.is_pending, held.is_sent = False, True
+            return begun
+
+    def put_back(self, many: Iterable[Held]) -> None:
+        """Those of them that have not ended are still to be set."""
+        with self._mutex:
+            for held in many:
+                if self._held.get(held.errand.id) is held:
+                    held.is_pending = True
+                    self._pending[held.errand.id] = held
 
     def owe(self, refs: Iterable[tuple[str, str]]) -> None:
         """Remembers monitors that are to be ended in Redis, given as (id, target)."""

@@ -123,19 +123,22 @@ class Watch:
 
     def _renew(self) -> None:
         owner = self._owner
-        before = owner.table.settled()  # what is confirmed only after Redis has counted is none of those forgotten
-        kept = {held.errand.id for held in before if held.is_kept}
+        before = owner.table.kept()  # what is confirmed only after Redis has counted is none of those forgotten
         has = self._hear(owner.ttl_ms)
         still = [held for held in before if owner.table.get(held.errand.id) is held]
         if has < len(still):
-            owner.set_again(still)
-            forgotten = sum(1 for held in still if held.errand.id in kept)
-            if has < forgotten:
-                telemetry.emit(events.MonitorsRenewed(owner=owner.name, renewed=forgotten))
+            owner.set_all(still)
+            telemetry.emit(events.MonitorsRenewed(owner=owner.name, renewed=len(still)))
 
     def _settle(self) -> None:
-        """Ends what was left to this thread, and what could not be ended while Redis was away."""
+        """Sets and ends what was left to this thread, and what could not be ended while Redis was away."""
         owner = self._owner
+        while pending := owner.table.begin_pending(200):
+            try:
+                owner.set_all(pending)
+            except BaseException:
+                owner.table.put_back(pending)
+                raise
         while owed := owner.table.take_owed(200):
             try:
                 owner.end_call(owed).run(client_of(owner.app))

@@ -6,7 +6,7 @@ import json
 import os
 from contextlib import contextmanager
 from json.encoder import encode_basestring_ascii as _quoted
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from celery._state import get_current_app
 from celery.canvas import Signature
@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     from hardening.delivery.receipt import Receipt
     from hardening.monitors.down import Down
 
-__all__ = ["OnError", "demonitor", "leave_block", "monitor", "monitoring", "prepare"]
+__all__ = ["When", "block_when", "demonitor", "leave_block", "monitor", "monitoring", "prepare"]
 
-#: ``raise``: without Redis there is no monitor. ``later``: it is set when Redis is back.
-OnError = Literal["raise", "later"]
+#: ``now``: in one round trip, and without Redis there is no monitor. ``later``: nobody waits for it.
+When = Literal["now", "later"]
+_WHEN = get_args(When)
 _LONGEST_TAG = 200
 _LONGEST_LEAK_S = 100 * 365 * 86_400.0
 
@@ -47,10 +48,10 @@ def monitor(
     on_down: Callable[[Down], Any] | Signature[Any] | None = None,
     leak_after: float = 300.0,
     durable_for: float | None = None,
-    on_error: OnError = "raise",
+    when: When = "now",
     app: Celery | None = None,
 ) -> MonitorRef:
-    """Watches a target: this process, or the task that runs here, is told once when that is down. One round trip.
+    """Watches a target: this process, or the task that runs here, is told once when that is down.
 
     The monitor ends when it was told, by :func:`demonitor`, with the task that set it, or with this process: when that
     dies, within its lease (``hardening_lease_ttl_s``). A target that is not there is told of at once, as ``unknown``.
@@ -67,31 +68,34 @@ def monitor(
             its target is down, or it is ended, before; ``on_down`` must be a signature. One with the same target, tag
             and ``on_down`` is the same one, whoever sets it, and its time begins anew: so an owner that is started
             again may set it again, and is told once. None: it ends with its owner.
-        on_error: ``raise``; or ``later``: while Redis is away the monitor is kept here and set when Redis is back.
+        when: ``now``: one round trip. ``later``: none; another thread of this process sets it within half a second, or
+            when Redis is back. One that has ended by then never gets to Redis.
         app: a hardened app; default: the current one.
 
     Returns:
         What :func:`demonitor` takes.
 
     Raises:
-        MonitorFailed: Redis could not be asked within ``hardening_socket_timeout_s``, or is full; with ``raise``.
+        MonitorFailed: Redis could not be asked within ``hardening_socket_timeout_s``, or is full; with ``now``.
         ConfigError: the app is not hardened.
-        ValueError: no such target, a tag that is too long, a time that is not positive, or a durable monitor that is to
-            be set ``later``.
+        ValueError: no such target, a tag that is too long, a time that is not positive, another word for when, or a
+            durable monitor that is to be set ``later``.
         TypeError: ``on_down`` cannot be called or sent; or not sent, of a durable one.
     """
-    owner, held = prepare(target, tag, on_down, leak_after, app)
+    owner, held = prepare(target, tag, on_down, leak_after, when, app)
     if durable_for is not None:
-        lasting, call = durable(owner, held, durable_for, on_error)
+        lasting, call = durable(owner, held, durable_for, when)
         try:
             return durable_ref(owner, lasting, tag, call.run(client_of(owner.app)))
         except (RedisError, OSError) as error:
             raise MonitorFailed(lasting.target, error, is_durable=True) from error
+    if when == "later":
+        return owner.later(held)
     call = owner.begin(held)
     try:
         reply = call.run(client_of(owner.app))
     except (RedisError, OSError) as error:
-        return owner.failed(held, error, later=on_error == "later")
+        raise owner.failed(held, error) from error
     return owner.kept(held, reply)
 
 
@@ -126,27 +130,34 @@ def demonitor(ref: MonitorRef | str, *, app: Celery | None = None) -> bool:
 
 @contextmanager
 def monitoring(
-    target: Target | Receipt | AsyncResult[Any] | str, tag: str = "", **options: Any
+    target: Target | Receipt | AsyncResult[Any] | str, tag: str = "", *, when: When | None = None, **options: Any
 ) -> Iterator[MonitorRef]:
     """A monitor for as long as a block lasts, however that ends. In a child that is forked inside, it stays.
 
-    Nothing is told after the block. Redis hears of its end within half a second, by another thread; at once, if a task
-    was to be told.
+    Nothing is told after the block. Redis hears of its begin and its end within half a second, by another thread; of
+    the end at once, if a task was to be told. So it costs a block no round trip, and Redis that is away costs no block:
+    as in Erlang, where setting a monitor is a signal that nobody waits for.
 
     Args:
         target: as for :func:`monitor`.
         tag: likewise.
+        when: likewise; default: ``later``, but of a durable monitor ``now``.
         **options: likewise.
 
     Yields:
         What :func:`monitor` returns.
     """
-    ref = monitor(target, tag, **options)
+    ref = monitor(target, tag, when=when or block_when(**options), **options)
     try:
         yield ref
     finally:
         if ref.pid == os.getpid():
             leave_block(ref)
+
+
+def block_when(*, durable_for: float | None = None, **_: Any) -> When:
+    """When the monitor of a block is set that does not say so."""
+    return "later" if durable_for is None else "now"
 
 
 def leave_block(ref: MonitorRef) -> None:
@@ -164,6 +175,7 @@ def prepare(
     tag: str,
     on_down: Callable[[Down], Any] | Signature[Any] | None,
     leak_after_s: float,
+    when: When,
     app: Celery | None,
 ) -> tuple[Owner, Held]:
     """A monitor that is not set yet, and its owner; see :func:`monitor`."""
@@ -174,6 +186,8 @@ def prepare(
         raise ValueError(f"the tag has {len(tag)} characters, expected at most {_LONGEST_TAG}")
     if not 0 < leak_after_s <= _LONGEST_LEAK_S:
         raise ValueError(f"leak_after is {leak_after_s!r}, expected seconds, more than 0")
+    if when not in _WHEN:
+        raise ValueError(f"when is {when!r}, expected one of: {', '.join(_WHEN)}")
     is_task = isinstance(on_down, Signature)
     if not (on_down is None or is_task or callable(on_down)):
         raise TypeError(f"on_down is {on_down!r}, expected something to call, or a signature")

@@ -33,7 +33,7 @@ def targets(client: Redis, keys: Keys) -> Targets:
 
 def test_one_that_is_on_its_way_is_not_set_twice(app: Celery, targets: Targets) -> None:
     """Though the owner's thread finds that Redis has fewer than this process."""
-    owner, held = prepare("queue:nobody", "t", None, 60.0, app)
+    owner, held = prepare("queue:nobody", "t", None, 60.0, "now", app)
     call = owner.begin(held)
     eventually(lambda: owner._watch._renew_at_s)  # it has compared
     call.run(targets.client)
@@ -55,8 +55,8 @@ def test_without_redis_a_monitor_is_refused_or_set_later(own_server: EmbeddedRed
         own_server.kill()
         with pytest.raises(MonitorFailed, match=f"{target} is not monitored, Redis did not take it"):
             monitor(target, "refused", app=app)
-        later = monitor(target, "later", on_down=heard, on_error="later", app=app)
-        ended = monitor(target, "ended", on_error="later", app=app)
+        later = monitor(target, "later", on_down=heard, when="later", app=app)
+        ended = monitor(target, "ended", when="later", app=app)
         assert (kept.is_kept, later.is_kept) == (True, False)
         assert demonitor(ended)
         own_server.restart()

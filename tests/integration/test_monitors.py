@@ -175,7 +175,7 @@ def test_a_block_cleans_up_however_it_ends(app: Celery, targets: Targets) -> Non
     seen: list[str] = []
 
     def fail() -> None:
-        with monitoring(target, "t", app=app) as ref:
+        with monitoring(target, "t", when="now", app=app) as ref:
             seen.extend(one.id.removeprefix(ref.id) for one in list_monitors(app=app))
             raise ZeroDivisionError
 
@@ -235,9 +235,9 @@ def test_nothing_is_told_after_a_block(app: Celery, targets: Targets) -> None:
     """Also if the target is down before Redis hears that it has ended; a task that was to be told is not sent."""
     heard = Heard()
     target = targets.join("h:1:aa")
-    with monitoring(target, "called", on_down=heard, app=app):
+    with monitoring(target, "called", on_down=heard, when="now", app=app):
         pass
-    with monitoring(target, "sent", on_down=app.signature("never.sent"), app=app):
+    with monitoring(target, "sent", on_down=app.signature("never.sent"), when="now", app=app):
         pass
     assert "sent" not in [one.tag for one in list_monitors(app=app)]  # that one has ended in Redis
     targets.leave("h:1:aa")
@@ -248,7 +248,7 @@ def test_nothing_is_told_after_a_block(app: Celery, targets: Targets) -> None:
 
 def test_a_process_that_ends_takes_along_what_it_had_ended(app: Celery, targets: Targets) -> None:
     """Though Redis had not heard of it yet."""
-    with monitoring(targets.join("h:1:aa"), app=app):
+    with monitoring(targets.join("h:1:aa"), when="now", app=app):
         pass
     leave_all()
     assert keys_of_monitors(targets.client, targets.keys) == set()
@@ -266,7 +266,7 @@ def test_what_redis_did_not_take_is_ended_later(app: Celery, targets: Targets, m
         return run(call, client)
 
     monkeypatch.setattr(Call, "run", fail_once)
-    with monitoring(targets.join("h:1:aa"), app=app):
+    with monitoring(targets.join("h:1:aa"), when="now", app=app):
         assert stats(app=app).alive == 1
     assert failed.wait(10)
     eventually(lambda: (stats(app=app).alive, stats(app=app).ended) == (0, 1))
@@ -275,7 +275,7 @@ def test_what_redis_did_not_take_is_ended_later(app: Celery, targets: Targets, m
 def test_setting_and_ending_take_two_round_trips(
     app: Celery, targets: Targets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Together, whatever the target, and a block takes one; those of the owner's thread are not its caller's."""
+    """Together, whatever the target; a block none, or one. Those of the owner's thread are not its caller's."""
     targets.join("h:1:aa", "mail", node="shop@h")
     demonitor(monitor("queue:mail", app=app))  # Redis has both scripts from now on
     sent: list[str] = []
@@ -290,6 +290,9 @@ def test_setting_and_ending_take_two_round_trips(
     for target in ("shop@h", "queue:mail", "worker:h:1:aa"):
         sent.clear()
         with monitoring(target, "t", app=app):
+            assert not sent
+        assert not sent
+        with monitoring(target, "t", when="now", app=app):
             assert len(sent) == 1
         assert len(sent) == 1
         demonitor(monitor(target, "t", app=app))

@@ -68,12 +68,12 @@ def test_a_block_cleans_up_when_it_is_cancelled(app: Celery, targets: Targets) -
     target = targets.join("h:1:aa")
 
     async def hold(entered: asyncio.Event) -> None:
-        async with amonitoring(target, "t", app=app):
+        async with amonitoring(target, "t", when="now", app=app):
             entered.set()
             await asyncio.sleep(60)
 
     async def main() -> None:
-        async with amonitoring(target, "short", app=app) as ref:
+        async with amonitoring(target, "short", when="now", app=app) as ref:
             assert [one.id for one in await asyncio.to_thread(list_monitors, app=app)] == [ref.id]
         entered = asyncio.Event()
         task = asyncio.create_task(hold(entered))
@@ -116,6 +116,6 @@ def test_without_redis_it_is_refused_or_set_later(prefix: str) -> None:
     async def main() -> None:
         with pytest.raises(MonitorFailed):
             await amonitor("queue:q", app=app)
-        assert not (await amonitor("queue:q", on_error="later", app=app)).is_kept
+        assert not (await amonitor("queue:q", when="later", app=app)).is_kept
 
     asyncio.run(main())

@@ -107,6 +107,8 @@ def test_it_may_be_told_set_again_and_told_again(app: Celery, targets: Targets, 
 def test_its_time_is_bounded(app: Celery, targets: Targets, queue: str) -> None:
     """Then it is removed, and nobody is told; set again, its time begins anew."""
     target = targets.join("h:1:aa")
+    server: Any = targets.client.info
+    eventually(lambda: server("server")["uptime_in_seconds"] >= 2)  # before that nobody is judged
     short = monitor(target, "short", on_down=call_the_doctor(app), durable_for=0.3, app=app)
     longer = monitor(target, "longer", on_down=call_the_doctor(app), durable_for=0.3, app=app)
     monitor(target, "longer", on_down=call_the_doctor(app), durable_for=60, app=app)
@@ -160,7 +162,7 @@ def test_what_cannot_be_durable_is_refused(app: Celery, away: Celery) -> None:
         with pytest.raises(ValueError, match="at most 90 days"):
             monitor("queue:q", on_down=call, durable_for=bad, app=app)
     with pytest.raises(ValueError, match="later"):
-        monitor("queue:q", on_down=call, durable_for=60, on_error="later", app=app)
+        monitor("queue:q", on_down=call, durable_for=60, when="later", app=app)
     assert keys_of_monitors(client_of(app), owner_of(app).keys) == set()
     with pytest.raises(MonitorFailed, match="set it again: it is the same one"):
         monitor("queue:q", on_down=call, durable_for=60, app=away)

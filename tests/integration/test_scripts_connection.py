@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis import ConnectionPool, Redis
 
+from hardening.core.scripts import lending
 from hardening.core.scripts.calls import watch
 from tests.conftest import SERVERS
 from tests.eventually import eventually
@@ -79,6 +82,42 @@ def test_a_connection_that_the_server_closed_is_not_used(
     run()
     (second,) = _ids(client, server)
     assert second != first
+
+
+@pytest.mark.parametrize("is_buffered", [True, False], ids=["read already", "not read"])
+def test_what_was_said_unasked_is_no_answer(
+    run: Callable[[], None], client: Redis, server: EmbeddedRedis, is_buffered: bool
+) -> None:
+    """It came after the last answer: with it, or later."""
+    run()
+    pool: Any = client.connection_pool
+    (connection,) = vars(pool)["_hardening_kept"]
+    (first,) = _ids(client, server)
+    if is_buffered:
+        connection._parser._reader.feed(b"+unasked\r\n")
+    else:
+        connection._sock.sendall(b"PING\r\n")
+        eventually(lambda: connection.can_read(0))
+    run()
+    assert _ids(client, server) != {first}
+
+
+@pytest.mark.parametrize("lack", ["a poll", "a plain socket", "a parser in C"])
+def test_where_only_redis_py_can_tell_it_is_asked(
+    run: Callable[[], None], client: Redis, monkeypatch: pytest.MonkeyPatch, lack: str
+) -> None:
+    """Over TLS what came may have been deciphered already."""
+    run()
+    (connection,) = vars(client.connection_pool)["_hardening_kept"]
+    assert lending._is_quiet(connection)
+    with monkeypatch.context() as lacking:
+        if lack == "a poll":
+            lacking.setattr(lending, "select", object())
+        elif lack == "a plain socket":
+            lacking.setattr(lending, "socket", SimpleNamespace(socket=ssl.SSLSocket))
+        else:
+            lacking.setattr(connection, "_parser", object())
+        assert not lending._is_quiet(connection)
 
 
 def test_threads_do_not_share_a_connection(client: Redis, keys: Keys) -> None:

@@ -27,6 +27,8 @@ from kombu import connection as kombu_connection
 from kombu.asynchronous.semaphore import LaxBoundedSemaphore
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
+from redis import connection as redis_connection
+from redis._parsers import hiredis as hiredis_parser
 
 from hardening.delivery.afterwards import KEPT_BACK
 
@@ -228,3 +230,12 @@ def test_celery_still_has_heartbeats_tried_again_for_ever() -> None:
     assert send["retry"].default is True
     assert "retry_policy" not in send
     assert inspect.signature(kombu.Connection.ensure).parameters["max_retries"].default is None
+
+
+def test_what_comes_unasked_is_where_we_look_for_it() -> None:
+    """``hardening.core.scripts.lending`` asks the socket and the parser's buffer, not redis-py."""
+    look = inspect.getsource(hiredis_parser._HiredisParser.can_read)
+    assert "if self._reader.has_data():" in look
+    assert "_socket_can_read(self._sock, timeout)" in look
+    is_connected: Any = redis_connection.AbstractConnection.is_connected
+    assert "self._sock" in inspect.getsource(is_connected.fget)

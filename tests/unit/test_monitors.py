@@ -75,7 +75,7 @@ def test_what_is_said_of_a_monitor_is_json(depth: int, monkeypatch: pytest.Monke
     @APP.task(name=f'odd "{depth}"', shared=False)
     def odd() -> list[Any]:
         sent = odd.si(1, two="2")
-        return [json.loads(prepare("queue:mail", tag, told, 1.0, APP)[1].errand.about) for told in (None, sent)]
+        return [json.loads(prepare("queue:mail", tag, told, 1.0, "now", APP)[1].errand.about) for told in (None, sent)]
 
     alone = odd()
     assert [one.pop("on_down", {}).get("kwargs") for one in alone] == [None, {"two": "2"}]
@@ -85,7 +85,7 @@ def test_what_is_said_of_a_monitor_is_json(depth: int, monkeypatch: pytest.Monke
     assert len(in_task.pop("stack", ())) == depth
     assert in_task == {"tag": tag, "task": 'an "id"', "task_name": odd.name}
     with pytest.raises(TypeError, match="arguments of on_down are not JSON"):
-        prepare("queue:mail", tag, odd.si(object()), 1.0, APP)
+        prepare("queue:mail", tag, odd.si(object()), 1.0, "now", APP)
 
 
 def test_a_child_that_is_forked_in_a_task_does_not_end_what_its_parent_monitors() -> None:
@@ -211,7 +211,8 @@ def test_errors_say_what_to_do() -> None:
     error = MonitorFailed("queue:q", ConnectionError("away\nfor long"))
     assert isinstance(error, MonitorError)
     assert str(error) == (
-        'queue:q is not monitored, Redis did not take it: ConnectionError: away; with on_error="later" it is set later'
+        'queue:q is not monitored, Redis did not take it: ConnectionError: away; with when="later" it is set '
+        "when Redis is back"
     )
 
 
@@ -244,9 +245,9 @@ def test_what_is_taken_out_is_taken_once() -> None:
     monitors = [held(1), held(2, "a"), held(3, "a"), held(4, "b")]
     for one in monitors:
         table.put(one)
-    assert (len(table), table.settled(), table.is_idle) == (4, [], False)
-    monitors[0].is_kept = monitors[3].is_pending = True
-    assert table.settled() == [monitors[0], monitors[3]]
+    assert (len(table), table.kept(), table.is_idle) == (4, [], False)
+    monitors[0].is_kept = monitors[3].is_kept = True
+    assert table.kept() == [monitors[0], monitors[3]]
     assert [table.take("o#2"), table.take("o#2")] == [monitors[1], None]
     assert [table.take_of("a"), table.take_of("a"), table.take_of("none")] == [[monitors[2]], [], []]
     assert table.take_all() == [monitors[0], monitors[3]]
@@ -255,6 +256,24 @@ def test_what_is_taken_out_is_taken_once() -> None:
     assert table.take_owed(1) == [("o#1", "queue:q")]
     assert not table.is_idle
     assert (table.take_owed(), table.take_owed(), table.is_idle) == ([("o#2", "queue:q")], [], True)
+
+
+def test_what_is_to_be_set_is_begun_once_and_put_back_unless_it_has_ended() -> None:
+    """What ended before it was begun was never sent."""
+    table = Table()
+    monitors = [held(1), held(2), held(3), held(4)]
+    for one in monitors:
+        one.is_pending = True
+        table.put(one)
+    assert table.take("o#1") is monitors[0]
+    assert not monitors[0].is_sent
+    begun = table.begin_pending(2)
+    assert begun == monitors[1:3]
+    assert [(one.is_pending, one.is_sent) for one in monitors[1:]] == [(False, True), (False, True), (True, False)]
+    table.take("o#2")
+    table.put_back(begun)
+    assert [(one.is_pending, one.is_sent) for one in monitors[1:3]] == [(False, True), (True, True)]
+    assert (table.begin_pending(9), table.begin_pending(9)) == ([monitors[3], monitors[2]], [])
 
 
 def test_a_child_has_none_of_its_parents_monitors() -> None:

@@ -9,21 +9,20 @@ for i = 4, #ARGV, 6 do
   local id, target, told, leak_after, about = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 5]
   local node = string.match(target, '^node:(.*)$')
   if node then target = 'worker:' .. (redis.call('HGET', KEYS[4], node) or node) end
-  local known = redis.call('HGET', KEYS[2], id)
-  local since = ARGV[i + 4] ~= '0' and tonumber(ARGV[i + 4]) or now
+  local since, how = ARGV[i + 4] ~= '0' and tonumber(ARGV[i + 4]) or now, end_of(prefix, target)
+  local due, ref = string.format('%.0f', since + leak_after), id .. '\31' .. target
+  since = string.format('%.0f', since)
+  local record = table.concat({told, since, due, target, about}, '\31')
+  local known = how and redis.call('HGET', KEYS[2], id)
+  if not how and redis.call('HSETNX', KEYS[2], id, record) == 0 then known = redis.call('HGET', KEYS[2], id) end
   if known then
-    local _, was = read_monitor(known)
-    since = was
+    since = select(2, read_monitor(known))
   else
-    local how = end_of(prefix, target)
     made = made + 1
     if how then
       tell(prefix, id, told, target, about, reason_of(how), how)
       since = 0
     else
-      local due, ref = string.format('%.0f', since + leak_after), id .. '\31' .. target
-      since = string.format('%.0f', since)
-      redis.call('HSET', KEYS[2], id, table.concat({told, since, due, target, about}, '\31'))
       redis.call('SADD', prefix .. ':monitored:' .. target, id)
       redis.call('ZADD', prefix .. ':monitor:since', since, ref)
       redis.call('ZADD', prefix .. ':monitor:due', due, ref)

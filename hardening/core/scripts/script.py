@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -11,8 +10,9 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from hiredis import pack_command
-from redis.connection import ConnectionPool
-from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, ResponseError
+
+from hardening.core.scripts.lending import give_back, lend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "Pending", "Script"]
 
-#: Where one connection of a pool is kept between two commands; to redis-py it is in use. Pools that may have but few
-#: connections need each.
-_KEPT = "_hardening_kept"
-_MANY = 8
 _USES = re.compile(r"^-- uses: (.+)$", re.MULTILINE)
 
 _REFUSED = re.compile(r"@user_script: \d+: -(OOM|READONLY) ")
@@ -105,11 +101,11 @@ class Call:
                 on every Redis.
         """
         pool: Any = client.connection_pool
-        connection = _lent_by(pool)
+        connection = lend(pool)
         try:
             return self.run_on(connection)
         finally:
-            _give_back(pool, connection)
+            give_back(pool, connection)
 
     def run_on(self, connection: Any) -> Any:
         """The same over one connection, which stays the caller's.
@@ -137,11 +133,11 @@ class Call:
             redis.RedisError: it could not be sent.
         """
         pool: Any = client.connection_pool
-        connection = _lent_by(pool)
+        connection = lend(pool)
         try:
             connection.send_packed_command([pack_command(self.command)], check_health=False)  # type: ignore[arg-type]
         except BaseException:
-            _give_back(pool, connection)
+            give_back(pool, connection)
             raise
         return Pending(self, client, connection)
 
@@ -192,7 +188,7 @@ class Pending:
                 raise
             raise told from error
         finally:
-            _give_back(self._client.connection_pool, connection)
+            give_back(self._client.connection_pool, connection)
         return self._call.run(self._client)
 
 
@@ -211,31 +207,3 @@ def _told(call: Call, error: ResponseError, connection: Any) -> ResponseError:
     if isinstance(told, ReadOnlyError):
         connection.disconnect()
     return told
-
-
-def _lent_by(pool: Any) -> Any:
-    """A connection of a pool: the one it lent before, if nobody else has it; asking it costs a tenth of a send.
-
-    What the server has said unasked, such as goodbye, would be read as an answer: then the next command connects
-    anew. That of a parent process is left to it.
-    """
-    try:
-        connection = vars(pool).setdefault(_KEPT, []).pop()
-    except IndexError:
-        return pool.get_connection()
-    if connection.pid != os.getpid():
-        return pool.get_connection()
-    try:
-        if connection.is_connected and connection.can_read():
-            connection.disconnect()
-    except (RedisError, OSError):
-        connection.disconnect()
-    return connection
-
-
-def _give_back(pool: Any, connection: Any) -> None:
-    kept: list[Any] = vars(pool).setdefault(_KEPT, [])
-    if kept or type(pool) is not ConnectionPool or pool.max_connections < _MANY:
-        pool.release(connection)
-    else:
-        kept.append(connection)

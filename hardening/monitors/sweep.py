@@ -121,20 +121,27 @@ class Sweeper:
             count, left = scripts.reap(self._keys, owner, _BATCH).run(client)
             removed += max(count, 0)
             if not (count or left):
-                self._forget(client, owner)
+                removed += self._forget(client, owner)
         if removed:
             telemetry.emit(events.MonitorsOrphaned(owner=owner, removed=removed))
         return removed
 
-    def _forget(self, client: Redis, owner: str) -> None:
-        """Its monitors have vanished by themselves: nobody swept for two leases. The indexes still name them."""
+    def _forget(self, client: Redis, owner: str) -> int:
+        """Its monitors have vanished by themselves: nobody swept for two leases. The indexes still name them.
+
+        Returns:
+            How many these were.
+        """
         pattern = re.sub(r"([*?\[\]\\])", r"\\\1", owner) + "#*"
         refs: list[tuple[str, str]] = []
         for member, _ in client.zscan_iter(self._keys.monitor_since, match=pattern, count=1000):
             monitor_id, _, target = member.decode("utf-8", "replace").partition("\x1f")
             refs.append((monitor_id, target))
+        forgotten = 0
         for at in range(0, len(refs), _BATCH):
-            scripts.reap(self._keys, owner, _BATCH, given=refs[at : at + _BATCH]).run(client)
+            count, _ = scripts.reap(self._keys, owner, _BATCH, given=refs[at : at + _BATCH]).run(client)
+            forgotten += max(count, 0)
+        return forgotten
 
     def _report_leaks(self, client: Redis, until_s: float) -> int:
         leaked, looked_at = 0, _BATCH

@@ -153,7 +153,10 @@ def test_an_expired_owners_traces_are_found(app: Celery, targets: Targets) -> No
     targets.client.delete(targets.keys.monitors(owner))
     targets.client.zadd(targets.keys.owners, {owner: 1})
     assert len(list_monitors(app=app)) == 2
-    steady(Sweeper(app, "s")).run_once()
+    with telemetry.capture("hardening.monitor.orphaned") as events:
+        assert steady(Sweeper(app, "s")).run_once() == Report(orphaned=301)
+    assert [(event.owner, event.removed) for event in events] == [(owner, 301)]  # type: ignore[attr-defined]
+    assert (stats(app=app).orphaned, stats(app=app).alive) == (301, 2)
     assert targets.client.zcard(targets.keys.monitor_since) == 2
     assert targets.client.scard(targets.keys.monitored(target)) == 2
     assert not targets.client.exists(targets.keys.monitored("queue:mail"), targets.keys.monitor_queues)

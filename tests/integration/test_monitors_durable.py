@@ -107,8 +107,6 @@ def test_it_may_be_told_set_again_and_told_again(app: Celery, targets: Targets, 
 def test_its_time_is_bounded(app: Celery, targets: Targets, queue: str) -> None:
     """Then it is removed, and nobody is told; set again, its time begins anew."""
     target = targets.join("h:1:aa")
-    server: Any = targets.client.info
-    eventually(lambda: server("server")["uptime_in_seconds"] >= 2)  # before that nobody is judged
     short = monitor(target, "short", on_down=call_the_doctor(app), durable_for=0.3, app=app)
     longer = monitor(target, "longer", on_down=call_the_doctor(app), durable_for=0.3, app=app)
     monitor(target, "longer", on_down=call_the_doctor(app), durable_for=60, app=app)

@@ -8,7 +8,11 @@ local prefix, owner, removed = ARGV[1], ARGV[2], 0
 local expiry = redis.call('ZSCORE', KEYS[1], owner)
 if ARGV[3] ~= '1' and expiry and tonumber(expiry) > now_ms() then return {-1, 0} end
 for i = 5, #ARGV, 2 do
-  if not redis.call('HGET', KEYS[2], ARGV[i]) then take_out(prefix, ARGV[i], ARGV[i + 1]) end
+  if not redis.call('HGET', KEYS[2], ARGV[i]) then
+    local was_there = redis.call('ZSCORE', prefix .. ':monitor:since', ARGV[i] .. '\31' .. ARGV[i + 1])
+    take_out(prefix, ARGV[i], ARGV[i + 1])
+    if was_there then removed = removed + 1 end
+  end
 end
 local found = redis.call('HRANDFIELD', KEYS[2], ARGV[4], 'WITHVALUES')
 for i = 1, #found, 2 do

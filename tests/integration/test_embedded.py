@@ -100,7 +100,7 @@ def test_with_a_directory_a_restart_keeps_data_and_address(
     make: Make, tmp_path: Path, port: int | None, end: Callable[[EmbeddedRedis], None]
 ) -> None:
     """Whether it ran, was stopped or was killed right after it answered; and clients reconnect."""
-    redis = make(directory=tmp_path / "new" / "data", port=port)
+    redis = make(directory=tmp_path / "new" / "data", port=port, config={"appendfsync": "always"})
     redis.start()
     url, pid, client = redis.url, redis.pid, redis.client()
     assert client.set("key", "kept")

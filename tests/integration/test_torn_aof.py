@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from tests.integration.private_redis import Make
 
+#: With ``everysec``, what was answered may not have been written where the disk is busy.
+ALWAYS = {"appendfsync": "always"}
 _COMPOSE = Path(__file__).parents[2] / "docker-compose.yml"
 #: Takes one from a queue, and does something large after that.
 _MOVE = "redis.call('SET', 'taken', redis.call('LPOP', KEYS[1])) redis.call('SET', 'more', string.rep('x', 1000))"
@@ -53,7 +55,7 @@ def test_of_a_transaction_that_a_killed_server_wrote_in_part_nothing_is_ever_run
     make: Make, tmp_path: Path, torn: int
 ) -> None:
     """Redis would cut off the torn command alone, and run what is before it at the start after the next."""
-    redis = make(directory=tmp_path)
+    redis = make(directory=tmp_path, config=ALWAYS)
     tear(redis, tmp_path, torn)
     with redis, redis.client() as client:
         for start in range(3):
@@ -68,7 +70,7 @@ def test_of_a_transaction_that_a_killed_server_wrote_in_part_nothing_is_ever_run
 
 def test_a_file_that_holds_a_transaction_in_another_is_left_as_it_is(make: Make, tmp_path: Path) -> None:
     """Whoever had that before keeps what came after it: Redis reads on, and its check would cut all of it off."""
-    redis = make(directory=tmp_path)
+    redis = make(directory=tmp_path, config=ALWAYS)
     with redis, redis.client() as client:
         client.set("before", 1)
         redis.kill()
@@ -84,7 +86,7 @@ def test_redis_itself_still_runs_half_of_it_at_the_start_after_the_next(
 ) -> None:
     """What the guard is there for; when this fails, the server that was tested has mended it."""
     monkeypatch.setattr("hardening.core.embedded.GUARD", GUARD.replace('check("--fix")', "pass"))
-    redis = make(directory=tmp_path)
+    redis = make(directory=tmp_path, config=ALWAYS)
     tear(redis, tmp_path, 500)
     with redis, redis.client() as client:
         assert seen(client) == UNTOUCHED
@@ -95,7 +97,7 @@ def test_redis_itself_still_runs_half_of_it_at_the_start_after_the_next(
 
 def test_the_stack_has_it_cut_off_too(tmp_path: Path) -> None:
     """Its Redis begins with a check of the file, and does without where there is none."""
-    redis = EmbeddedRedis(directory=tmp_path / "data")
+    redis = EmbeddedRedis(directory=tmp_path / "data", config=ALWAYS)
     (script,) = re.findall(
         r"^  redis:(?:\n    .*)*\n    command:\n      - \|\n((?:        .*\n)+)", _COMPOSE.read_text(), re.MULTILINE
     )

@@ -18,6 +18,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from hardening.breaker import events
@@ -30,6 +31,8 @@ from hardening.core.scripts import breaking
 from hardening.core.scripts.breaking import Seen, Tally
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from redis import Redis
 
     from hardening.breaker.rule import Rule
@@ -70,6 +73,9 @@ class Desk(Protocol):
     def rouse(self, *, urgently: bool) -> None:
         """Has what was counted reported soon, or at once."""
 
+    def tell(self) -> None:
+        """Tells what asking has brought to light of Redis itself."""
+
 
 class Circuit:
     """One breaker in one process. Any thread may call any method; a forked child begins anew (:meth:`renew`).
@@ -94,6 +100,7 @@ class Circuit:
         self._asking = threading.Lock()  # one question to Redis at a time, so that answers come in order
         self._closed_until_s = self._asked_at_s = self._used_at_s = self._refused_until_s = 0.0
         self._seen = _UNKNOWN
+        self._news: list[Seen] = []
         self._is_known = False
         self._standin: Standin | None = None
         self._alone = 0  # the generation of the last stand-in
@@ -169,7 +176,7 @@ class Circuit:
         return self._asked_at_s + self._seen.left_ms / 1000 - time.monotonic()
 
     def _probe(self) -> Passage:
-        with self._asking:
+        with self._asking_alone():
             left_s = self._refused_until_s - time.monotonic()
             if left_s > 0:
                 raise CircuitOpen(self.name, _PROBED_S)
@@ -192,7 +199,7 @@ class Circuit:
     def sync(self, *, now_s: float) -> None:
         """Reports what was counted, and learns the state while calls are made; the reporter's thread calls it."""
         if self.is_used(now_s):
-            with self._asking:
+            with self._asking_alone():
                 self._report()
 
     def is_used(self, now_s: float) -> bool:
@@ -204,7 +211,7 @@ class Circuit:
     def _refresh(self, now_s: float) -> None:
         if self._desk.is_isolated or now_s - self._asked_at_s < FRESH_S:
             return
-        with self._asking:
+        with self._asking_alone():
             if time.monotonic() - self._asked_at_s >= FRESH_S and not self._desk.is_isolated:
                 self._report()
 
@@ -228,7 +235,7 @@ class Circuit:
         Raises:
             redis.RedisError: it did not run.
         """
-        with self._asking:
+        with self._asking_alone():
             seen = Seen.parse(call.run(client))
             self._learn(seen, time.monotonic())
         return seen
@@ -241,8 +248,21 @@ class Circuit:
             if seen.generation != self._generation:
                 self._clear()
                 self._refused_until_s = 0.0
-        if is_news or seen.is_changed:
-            self._tell(seen)
+            if is_news or seen.is_changed:
+                self._news.append(seen)
+
+    @contextmanager
+    def _asking_alone(self) -> Iterator[None]:
+        """Keeps others from asking; what was learned is told afterwards, for whoever hears of it may ask himself."""
+        try:
+            with self._asking:
+                yield
+        finally:
+            with self._mutex:
+                news, self._news = self._news, []
+            self._desk.tell()
+            for seen in news:
+                self._tell(seen)
 
     def _tell(self, seen: Seen) -> None:
         kind = events.CircuitForced if seen.is_forced else _KINDS.get(seen.state, events.CircuitClosed)

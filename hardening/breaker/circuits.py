@@ -7,7 +7,7 @@ each breaker ten times a second, and within milliseconds after a failure.
 When Redis cannot be asked within a quarter of a second, all breakers of the process go on alone, at once, and only the
 thread goes on asking, once a second.
 
-Events: ``hardening.circuit.isolated``, ``.rejoined``.
+Events: ``hardening.circuit.isolated``, ``.rejoined``; ``hardening.chore.failed``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import socket
 import threading
 import time
 import weakref
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kombu.exceptions import OperationalError
@@ -80,6 +79,7 @@ class Circuits:
         self.who = f"{socket.gethostname()}:{os.getpid()}"
         self.is_isolated = False
         self._away_since_s = 0.0
+        self._untold: CircuitsIsolated | None = None  # whoever finds that Redis is away holds a circuit's lock
         self._mutex = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -126,8 +126,14 @@ class Circuits:
         for circuit in circuits:
             circuit.isolate()
         forget_clients(app)
-        telemetry.emit(CircuitsIsolated(breakers=len(circuits), error=f"{type(error).__name__}: {error}"))
+        self._untold = CircuitsIsolated(breakers=len(circuits), error=f"{type(error).__name__}: {error}")
         self.rouse(urgently=False)
+
+    def tell(self) -> None:
+        """Tells that Redis is away, if that is news; for whoever has asked, and holds no lock any more."""
+        untold, self._untold = self._untold, None
+        if untold is not None:
+            telemetry.emit(untold)
 
     def _rejoin(self) -> None:
         app = self._app()
@@ -158,9 +164,12 @@ class Circuits:
     def _start(self) -> None:
         with self._mutex:
             if self._thread is None:
-                self._thread = threading.Thread(target=self.run, name="hardening-breakers", daemon=True)
-                with suppress(RuntimeError):  # the interpreter is about to end: what is left is reported at exit
-                    self._thread.start()
+                thread = threading.Thread(target=self.run, name="hardening-breakers", daemon=True)
+                try:
+                    thread.start()
+                    self._thread = thread
+                except RuntimeError:  # none to be had: the next call tries again, or what is left is reported at exit
+                    self.is_asleep = True
 
     def run_once(self) -> bool:
         """Reports what was counted; or asks whether Redis is back.
@@ -196,7 +205,11 @@ class Circuits:
     def run(self) -> None:
         """What the thread does."""
         while not self._is_stopped:
-            is_busy = self.run_once()
+            try:
+                is_busy = self.run_once()
+            except Exception as error:  # noqa: BLE001 - the edge: one breaker that cannot be read must not end all others
+                telemetry.emit(telemetry.ChoreFailed(consumer=self.who, error=repr(error)))
+                is_busy = False
             self.pause(is_busy=is_busy)
 
 

@@ -6,7 +6,7 @@ import random
 import threading
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from hardening.core import telemetry
 from hardening.core.deployment import client_of
@@ -131,19 +131,22 @@ class Watch:
             telemetry.emit(events.MonitorsRenewed(owner=owner.name, renewed=len(still)))
 
     def _settle(self) -> None:
-        """Sets and ends what was left to this thread, and what could not be ended while Redis was away."""
+        """Ends and sets what was left to this thread, and what could not be ended while Redis was away."""
         owner = self._owner
-        while pending := owner.table.begin_pending(200):
-            try:
-                owner.set_all(pending)
-            except BaseException:
-                owner.table.put_back(pending)
-                raise
         while owed := owner.table.take_owed(200):
             try:
                 owner.end_call(owed).run(client_of(owner.app))
             except BaseException:
                 owner.table.owe(owed)
+                raise
+        while pending := owner.table.begin_pending(200):
+            try:
+                owner.set_all(pending)
+            except OutOfMemoryError:  # they wait until there is room; the lease, and what is told, does not
+                owner.table.put_back(pending)
+                return
+            except BaseException:
+                owner.table.put_back(pending)
                 raise
 
     def _hear(self, ttl_ms: int = 0) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError
 
 from hardening import harden
 from hardening.core.scripts import Call
@@ -106,6 +107,34 @@ def test_it_is_tried_again_until_it_is_set_once(app: Celery, targets: Targets, m
     assert (stats(app=app).alive, stats(app=app).monitors) == (1, 1)
     targets.leave("h:1:aa")
     assert heard.soon() == [("t", "exited")]
+
+
+def test_on_a_full_redis_it_waits_and_nothing_else_does(
+    app: Celery, targets: Targets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lease is renewed, and downs are told; when there is room it is set."""
+    heard, first, second = Heard(), targets.join("h:1:aa"), targets.join("h:2:bb")
+    kept = monitor(second, "kept", app=app)
+    monitor(first, "told", on_down=heard, app=app)
+    run, is_full, refused = Call.run, threading.Event(), threading.Event()
+
+    def refuse(call: Call, client: Any) -> Any:
+        if call.script.name == "monitor" and is_full.is_set():
+            refused.set()
+            raise OutOfMemoryError("command not allowed when used memory > 'maxmemory'")
+        return run(call, client)
+
+    monkeypatch.setattr(Call, "run", refuse)
+    is_full.set()
+    with monitoring(second, "waits", app=app) as ref:
+        assert refused.wait(10)
+        before: Any = targets.client.zscore(targets.keys.owners, owner_of(app).name)
+        targets.leave("h:1:aa")
+        assert heard.soon() == [("told", "exited")]
+        eventually(lambda: targets.client.zscore(targets.keys.owners, owner_of(app).name) > before)
+        assert [one.id for one in list_monitors(app=app)] == [kept.id]
+        is_full.clear()
+        eventually(lambda: [one.id for one in list_monitors(app=app)] == [kept.id, ref.id])
 
 
 def test_redis_that_is_away_holds_up_no_block(prefix: str) -> None:

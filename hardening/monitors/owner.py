@@ -87,9 +87,9 @@ class Owner:
 
     def later(self, held: Held) -> MonitorRef:
         """Enters a monitor here, and leaves it to the owner's thread to set it."""
-        held.is_pending = True
+        held.is_pending, ref = True, self.ref(held)
         self._enter(held)
-        return self.ref(held)
+        return ref
 
     def _enter(self, held: Held) -> None:
         if held.task:

@@ -78,6 +78,8 @@ class Watch:
             try:
                 self.run_once()
             except (RedisError, OSError) as error:
+                if self._is_over:
+                    return
                 telemetry.emit(telemetry.LeaseRenewFailed(consumer=self._owner.name, error=repr(error)))
                 self._sweeper.lost_sight()
                 self._renew_at_s = 0.0

@@ -46,7 +46,7 @@ class Watch:
         self._owner = owner
         self._mutex = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._is_over = False
+        self._over = threading.Event()
         self._work = threading.Event()
         self._teller = Teller()
         self._sweeper = Sweeper(owner.app, owner.name)
@@ -61,24 +61,24 @@ class Watch:
             return
         with self._mutex:
             self._work.set()
-            if self._thread is None and not self._is_over:
+            if self._thread is None and not self._over.is_set():
                 self._thread = threading.Thread(target=self._run, name="hardening-monitors", daemon=True)
                 self._thread.start()
 
     def stop(self) -> None:
         """The process ends, and the thread after the round that is under way."""
-        self._is_over = True
+        self._over.set()
         self._work.set()
 
     def _run(self) -> None:
         while True:
             self._work.wait()
-            if self._is_over:
+            if self._over.is_set():
                 return
             try:
                 self.run_once()
             except (RedisError, OSError) as error:
-                if self._is_over:
+                if self._over.is_set():
                     return
                 telemetry.emit(telemetry.LeaseRenewFailed(consumer=self._owner.name, error=repr(error)))
                 self._sweeper.lost_sight()
